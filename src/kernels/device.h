@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "kernels/ops.h"
+#include "tensor/buffer.h"
+
+namespace hadal::kernels {
+
+/// A place where a model runs: memory, one stream, one op table. The CPU is the first, CUDA the
+/// second. Threading: used by one thread (the engine's) at a time.
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  /// "cpu avx512 (2 threads)".
+  virtual std::string description() const = 0;
+  /// The dtype of activations.
+  virtual DType activation_dtype() const = 0;
+
+  /// Zero-filled memory, aligned to 64 bytes. Errors: resource_exhausted.
+  virtual Result<Buffer> allocate(size_t bytes) = 0;
+  /// The weight on this device. A device that reads host memory returns it as it is: `host` must
+  /// then outlive its use. Errors: resource_exhausted; unsupported for a dtype without kernels
+  /// here.
+  virtual Result<WeightView> import_weight(const WeightView& host) = 0;
+  /// The same for the experts of a layer; the spans must outlive the result.
+  virtual Result<ExpertsView> import_experts(std::span<const WeightView> gate,
+                                             std::span<const WeightView> up,
+                                             std::span<const WeightView> down) = 0;
+
+  /// Copies between host and device, in stream order. copy_to_host returns when the bytes are
+  /// there.
+  virtual void copy_to_device(void* device, const void* host, size_t bytes) = 0;
+  virtual void copy_to_host(void* host, const void* device, size_t bytes) = 0;
+
+  virtual Ops& ops() = 0;
+};
+
+/// The instruction-set tables of the CPU device, weakest first. `automatic` is the best that this
+/// CPU has.
+enum class CpuIsa { automatic, ref, avx2, avx512 };
+
+struct CpuOptions {
+  int threads = 0;  ///< 0: one per hardware thread
+  CpuIsa isa = CpuIsa::automatic;
+};
+
+/// The CPU. Errors: unsupported when this CPU lacks the asked instruction set.
+Result<std::unique_ptr<Device>> open_cpu(const CpuOptions& options = {});
+/// The first CUDA device. Errors: unsupported in a build without CUDA.
+Result<std::unique_ptr<Device>> open_cuda();
+
+}  // namespace hadal::kernels
