@@ -80,7 +80,8 @@ class Value {
 /// What parse accepts at most. The default fits requests; a tokenizer.json needs more bytes.
 struct Limits {
   size_t bytes_max = 8u << 20;
-  size_t depth_max = 64;
+  size_t depth_max = 64;         ///< held to 1000 at most
+  size_t values_max = 4u << 20;  ///< a value takes 40 bytes or more, its text may take two
 };
 
 /// The value of a JSON text (RFC 8259, UTF-8, nothing after it).
