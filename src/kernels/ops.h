@@ -226,6 +226,8 @@ class Ops {
   virtual void rms_norm(Mat out, Mat x, const float* weight, float eps) = 0;
   /// out = (x - mean) / sqrt(var + eps) * weight + bias per row; out may be x.
   virtual void layer_norm(Mat out, Mat x, const float* weight, const float* bias, float eps) = 0;
+  /// x = 0.
+  virtual void clear(Mat x) = 0;
   /// x += y.
   virtual void add(Mat x, Mat y) = 0;
   /// Every projection of the same x [T, K]. Blocked weights (q8_0, ...) may round x to 8-bit blocks

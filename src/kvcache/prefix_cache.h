@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "kvcache/kv_cache.h"
+
+namespace hadal::kvcache {
+
+/// Remembers which pages hold which prefixes, so that a prompt that begins like an earlier one does
+/// not compute it again.
+///
+/// A tree whose edges are whole pages: a node is the P tokens of one page below the node of the
+/// page before. Only full pages are shared, so a shared page is never written again.
+///
+///   root ─ [sys 0..63] ─ [sys 64..127] ─┬─ [turn A ...]      match(sys + turn B) -> pages of the
+///   first two
+///                                       └─ [turn B ...]
+///
+/// The cache holds one count on each of its pages. When pages run out, evict gives back leaves that
+/// no sequence uses, least recently used first. Threading: the engine's thread.
+class PrefixCache {
+ public:
+  /// `kv` must outlive the cache and be shareable.
+  explicit PrefixCache(KvCache& kv);
+  ~PrefixCache();
+  PrefixCache(const PrefixCache&) = delete;
+  PrefixCache& operator=(const PrefixCache&) = delete;
+
+  /// The pages of the longest known prefix of `tokens`, each retained for the caller; whole pages,
+  /// and always at least one token short of `tokens`, since the last token must be computed for its
+  /// logits.
+  std::vector<int32_t> match(std::span<const int32_t> tokens);
+
+  /// Learns that `pages[i]` holds tokens [i * P, (i + 1) * P) of `tokens`, for every full page.
+  /// Prefixes that are known already keep their old page.
+  void insert(std::span<const int32_t> tokens, std::span<const int32_t> pages);
+
+  /// Frees up to `pages` pages that only the cache holds. Returns how many.
+  int64_t evict(int64_t pages);
+
+  int64_t size_pages() const { return static_cast<int64_t>(nodes_.size()); }
+
+ private:
+  struct Node {
+    uint64_t key = 0;     ///< hash of the whole prefix up to and with this page
+    uint64_t parent = 0;  ///< key of the node above; 0 for the root
+    int32_t page = -1;
+    int32_t children = 0;
+    std::vector<int32_t> tokens;  ///< of this page: a hash may collide, the tokens may not
+  };
+  using Lru = std::list<Node>;  ///< most recently used first
+
+  Lru::iterator find(uint64_t key, uint64_t parent, std::span<const int32_t> page_tokens);
+  void remove(Lru::iterator node);
+
+  KvCache& kv_;
+  Lru nodes_;
+  std::unordered_map<uint64_t, Lru::iterator> by_key_;
+};
+
+}  // namespace hadal::kvcache

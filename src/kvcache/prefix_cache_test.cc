@@ -1,0 +1,145 @@
+#include "kvcache/prefix_cache.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <numeric>
+
+namespace hadal::kvcache {
+namespace {
+
+// A device that only hands out host memory: the caches here compute nothing.
+class MemoryDevice final : public kernels::Device {
+ public:
+  std::string description() const override { return "memory"; }
+  DType activation_dtype() const override { return DType::f32; }
+  Result<Buffer> allocate(size_t bytes) override {
+    return Buffer(
+        static_cast<std::byte*>(std::calloc(1, bytes)), bytes,
+        [](std::byte* p, size_t, void*) { std::free(p); }, nullptr);
+  }
+  Result<WeightView> import_weight(const WeightView& w) override { return w; }
+  Result<kernels::ExpertsView> import_experts(std::span<const WeightView>,
+                                              std::span<const WeightView>,
+                                              std::span<const WeightView>) override {
+    return unsupported("no experts");
+  }
+  void copy_to_device(void*, const void*, size_t) override {}
+  void copy_to_host(void*, const void*, size_t) override {}
+  kernels::Ops& ops() override { std::abort(); }
+};
+
+struct Fixture {
+  MemoryDevice device;
+  KvLayout layout{{{.width = 4}}};
+  KvCache kv;
+  explicit Fixture(int64_t pages) : kv(*KvCache::create(layout, device, DType::f16, pages, 1)) {}
+
+  // Computes a prompt as the engine would: matched pages first, fresh pages for the rest.
+  std::vector<int32_t> run(PrefixCache& cache, const std::vector<int32_t>& tokens,
+                           size_t* cached = nullptr) {
+    std::vector<int32_t> pages = cache.match(tokens);
+    if (cached != nullptr) *cached = pages.size();
+    while (pages.size() * 64 < tokens.size()) {
+      auto page = kv.take_page();
+      if (!page && cache.evict(1) > 0) page = kv.take_page();
+      if (!page) ADD_FAILURE() << "out of pages";
+      pages.push_back(page.value_or(0));
+    }
+    cache.insert(tokens, pages);
+    return pages;
+  }
+  void drop(const std::vector<int32_t>& pages) {
+    for (const int32_t p : pages) kv.release_page(p);
+  }
+};
+
+std::vector<int32_t> tokens_of(std::initializer_list<std::pair<int, int>> runs) {
+  std::vector<int32_t> out;
+  for (const auto& [first, count] : runs) {
+    for (int i = 0; i < count; ++i) out.push_back(first + i);
+  }
+  return out;
+}
+
+// system: 0..127 (two pages)
+//                 ┌─ A: 1000.. (one page and a bit)
+//   [0..63][64..127]
+//                 └─ B: 2000.. (one page and a bit)
+TEST(PrefixCacheTest, TwoTurnsShareTheSystemPrompt) {
+  Fixture f(16);
+  PrefixCache cache(f.kv);
+  const auto a = f.run(cache, tokens_of({{0, 128}, {1000, 70}}));
+  size_t cached = 0;
+  const auto b = f.run(cache, tokens_of({{0, 128}, {2000, 70}}), &cached);
+  EXPECT_EQ(cached, 2u);
+  EXPECT_EQ(a[0], b[0]);
+  EXPECT_EQ(a[1], b[1]);
+  EXPECT_NE(a[2], b[2]);
+  EXPECT_EQ(cache.size_pages(), 4);
+  f.drop(a);
+  f.drop(b);
+  EXPECT_EQ(f.kv.pages_free(), 16 - 4) << "the tree keeps full pages, the partial ones came back";
+}
+
+TEST(PrefixCacheTest, MatchTruncatesAtPageBoundaryAndLeavesOneTokenToCompute) {
+  Fixture f(8);
+  PrefixCache cache(f.kv);
+  f.drop(f.run(cache, tokens_of({{0, 128}})));
+  const auto whole = cache.match(tokens_of({{0, 128}}));
+  EXPECT_EQ(whole.size(), 1u) << "128 known tokens: the last page must still be computed";
+  const auto longer = cache.match(tokens_of({{0, 129}}));
+  EXPECT_EQ(longer.size(), 2u);
+  const auto half = cache.match(tokens_of({{0, 100}, {7, 100}}));
+  EXPECT_EQ(half.size(), 1u);
+  EXPECT_TRUE(cache.match(tokens_of({{1, 200}})).empty());
+  f.drop(whole);
+  f.drop(longer);
+  f.drop(half);
+}
+
+TEST(PrefixCacheTest, EvictsLeastRecentlyUsedLeavesAndNeverPagesInUse) {
+  Fixture f(6);
+  PrefixCache cache(f.kv);
+  f.drop(f.run(cache, tokens_of({{0, 128}})));     // oldest, two pages
+  f.drop(f.run(cache, tokens_of({{1000, 128}})));  // newer, two pages
+  const auto held =
+      cache.match(tokens_of({{0, 65}}));  // touches and holds the first page of the oldest
+  ASSERT_EQ(held.size(), 1u);
+  EXPECT_EQ(cache.evict(1), 1);
+  EXPECT_EQ(f.kv.pages_free(), 3);
+  EXPECT_EQ(cache.evict(100), 2) << "all but the held page";
+  EXPECT_EQ(f.kv.pages_free(), 5);
+  f.drop(held);
+}
+
+TEST(PrefixCacheTest, PagesGoBackWhenTheCacheGoes) {
+  Fixture f(4);
+  {
+    PrefixCache cache(f.kv);
+    f.drop(f.run(cache, tokens_of({{5, 190}})));
+    EXPECT_EQ(f.kv.pages_free(), 2);
+  }
+  EXPECT_EQ(f.kv.pages_free(), 4);
+}
+
+TEST(KvLayoutTest, PageHoldsWholePooledRows) {
+  KvLayout layout;
+  layout.add({.width = 8});
+  layout.add({.width = 8, .tokens_per_row = 128});
+  layout.add({.width = 8, .ring_rows = 16});
+  EXPECT_EQ(layout.page_tokens(), 128);
+  EXPECT_FALSE(layout.shareable());
+  EXPECT_EQ(layout.bytes_per_token(DType::f16), 16 + 1);
+  EXPECT_EQ(layout.bytes_per_slot(DType::f16), 16 * 16);
+}
+
+TEST(KvCacheDeathTest, ReleasingTwiceIsADefect) {
+  Fixture f(2);
+  const int32_t page = *f.kv.take_page();
+  f.kv.release_page(page);
+  EXPECT_DEATH(f.kv.release_page(page), "released twice");
+}
+
+}  // namespace
+}  // namespace hadal::kvcache
