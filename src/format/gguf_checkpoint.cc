@@ -228,6 +228,7 @@ Result<TokenizerSource> GgufCheckpoint::read_tokenizer() const {
   TRY(out.gguf_pre, g.string_or("tokenizer.ggml.pre", ""));
   TRY(out.chat_template, g.string_or("tokenizer.chat_template", ""));
   TRY(out.tokenizer_config_json, g.string_or("hadal.tokenizer_config_json", ""));
+  TRY(out.tokenizer_json, g.string_or("hadal.tokenizer_json", ""));
   TRY(out.tokens, string_list(g, "tokenizer.ggml.tokens", kTokensMax));
   TRY(out.merges, string_list(g, "tokenizer.ggml.merges", kMergesMax));
   if (out.tokens.empty()) return corrupt("'tokenizer.ggml.tokens' is missing or empty");

@@ -1,0 +1,417 @@
+#include "format/convert.h"
+
+#include <algorithm>
+#include <map>
+#include <system_error>
+
+#include "base/units.h"
+#include "format/gguf_metadata.h"
+#include "format/gguf_names.h"
+#include "format/gguf_writer.h"
+#include "format/internal/weight_rows.h"
+#include "format/quantize.h"
+#include "format/safetensors_writer.h"
+
+namespace hadal::format {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kExpertsMax = 4096;
+
+/// A tensor to be written: parts one after another (experts of a stack), or made on demand.
+struct Planned {
+  std::string name;
+  DType dtype = DType::f32;
+  Shape shape;
+  std::vector<WeightRows> parts;
+  std::function<Result<std::vector<float>>()> make;  ///< instead of parts
+};
+
+bool is_integer(DType dtype) {
+  return dtype == DType::i8 || dtype == DType::u8 || dtype == DType::i16 || dtype == DType::i32 ||
+         dtype == DType::i64;
+}
+
+bool is_scale(std::string_view name) {
+  return name.ends_with(".weight_scale_inv") || name.ends_with(".weight_scale") ||
+         (name.ends_with(".scale") && name.find("hc_") == std::string_view::npos);
+}
+
+/// Builds the list of what is written, from the tensors of a checkpoint.
+class Planner {
+ public:
+  Planner(const Checkpoint& from, const ConvertOptions& options, std::string_view arch)
+      : from_(from), options_(options), arch_(arch) {}
+
+  Status run() {
+    TRY_VOID(read_config());
+    for (const CheckpointTensor& t : from_.tensors()) {
+      if (t.name == "rope_freqs.weight" && !to_gguf()) {
+        notes_.push_back("rope_freqs.weight is llama.cpp's; it is left out");
+        continue;
+      }
+      if (is_scale(t.name) && weight_of_scale(t.name) != nullptr) continue;
+      auto added = add(t);
+      if (!added) return std::move(added).error().in("tensor '" + t.name + "'");
+    }
+    if (to_gguf()) TRY_VOID(add_rope_factors());
+    return finish_stacks();
+  }
+
+  std::vector<Planned>& plan() { return plan_; }
+  std::vector<std::string>& notes() { return notes_; }
+  bool latent_split() const { return latent_split_; }
+
+ private:
+  bool to_gguf() const { return options_.to == CheckpointKind::gguf; }
+
+  Status read_config() {
+    const json::Value& c = from_.config();
+    TRY(interleaved_, c.bool_or("hadal_rope_interleaved", false));
+    TRY(heads_, c.int_or("num_attention_heads", 1));
+    TRY(kv_heads_, c.int_or("num_key_value_heads", heads_));
+    TRY(experts_, c.int_or("n_routed_experts", 0));
+    if (heads_ < 1 || kv_heads_ < 1) return invalid_argument("config: heads are not positive");
+    if (experts_ < 0 || experts_ > kExpertsMax) {
+      return invalid_argument("config: 'n_routed_experts' is out of range");
+    }
+    const json::Value* q = c.find("quantization_config");
+    const json::Value* block = q == nullptr ? nullptr : q->find("weight_block_size");
+    if (block != nullptr && block->is_array() && block->as_array().size() == 2 &&
+        block->as_array()[0].is_int() && block->as_array()[1].is_int()) {
+      block_rows_ = block->as_array()[0].as_int();
+      block_cols_ = block->as_array()[1].as_int();
+    }
+    if (block_rows_ < 1 || block_cols_ < 1 || block_rows_ > 65536 || block_cols_ > 65536) {
+      return invalid_argument("config: 'weight_block_size' does not make sense");
+    }
+    return {};
+  }
+
+  /// The FP8 or FP4 weight a scale belongs to, or nullptr.
+  const CheckpointTensor* weight_of_scale(std::string_view scale) const {
+    const std::string stem(scale.substr(0, scale.rfind('.')));
+    const CheckpointTensor* w = from_.find(stem + ".weight");
+    if (w == nullptr) return nullptr;
+    const DType d = w->view.dtype;
+    return d == DType::f8_e4m3 || d == DType::f4_e2m1 ? w : nullptr;
+  }
+
+  Result<WeightView> with_scale(const CheckpointTensor& t) const {
+    WeightView w{.data = t.view};
+    const DType d = t.view.dtype;
+    if (d != DType::f8_e4m3 && d != DType::f4_e2m1) return w;
+    const std::string stem = t.name.substr(0, t.name.rfind('.'));
+    for (const char* tail : {".weight_scale_inv", ".scale", ".weight_scale"}) {
+      const CheckpointTensor* s = from_.find(stem + tail);
+      if (s == nullptr) continue;
+      w.scale = s->view;
+      w.scale_rows = d == DType::f4_e2m1 ? 1 : static_cast<int>(block_rows_);
+      w.scale_cols = d == DType::f4_e2m1 ? 32 : static_cast<int>(block_cols_);
+      const Shape expected{ceil_div(w.n(), w.scale_rows), ceil_div(w.k(), w.scale_cols)};
+      if (!(s->view.shape == expected)) {
+        return corrupt("its scale is " + s->view.shape.to_string() + ", expected " +
+                       expected.to_string());
+      }
+      return w;
+    }
+    return corrupt("it is " + std::string(dtype_name(d)) + " without a scale");
+  }
+
+  /// Whether rows of this tensor change places, and among how many heads.
+  void set_order(const std::string& name, WeightRows& rows) const {
+    if (arch_ != "llama" && arch_ != "deepseek") return;
+    const bool q = name.find(".self_attn.q_proj.") != std::string::npos;
+    const bool k = name.find(".self_attn.k_proj.") != std::string::npos;
+    if ((!q && !k) || interleaved_ == to_gguf()) return;
+    rows.heads = q ? heads_ : kv_heads_;
+    rows.order = to_gguf() ? RowOrder::to_neighbours : RowOrder::to_halves;
+    // A bias is one row; its elements are what moves.
+    if (rows.weight.data.shape.rank() == 1) {
+      rows.weight.data.shape = Shape{rows.weight.data.shape[0], 1};
+    }
+  }
+
+  DType target(const CheckpointTensor& t) const {
+    const DType d = t.view.dtype;
+    if (d == DType::i64 && to_gguf()) return DType::i32;
+    if (is_integer(d)) return d;
+    // A vector that is plain already keeps its type in safetensors, as Hugging Face stores it.
+    const bool plain = d == DType::f32 || d == DType::f16 || d == DType::bf16;
+    const DType wanted = storage_dtype(t.name, t.view.shape, options_.dtype);
+    return !to_gguf() && plain && t.view.shape.rank() < 2 ? d : wanted;
+  }
+
+  Status add(const CheckpointTensor& t) {
+    if (to_gguf() && t.view.shape.rank() == 0) return unsupported("a scalar");
+    if (t.name.find(".k_b_proj.") != std::string::npos) {
+      latent_split_ = true;
+      if (!to_gguf()) return join_latent(t);
+    }
+    if (t.name.find(".v_b_proj.") != std::string::npos && !to_gguf()) return {};
+    Planned p{.name = t.name, .dtype = target(t), .shape = t.view.shape};
+    WeightRows rows;
+    TRY(rows.weight, with_scale(t));
+    set_order(t.name, rows);
+    if (rows.order != RowOrder::as_is && rows.rows() % (2 * rows.heads) != 0) {
+      return corrupt("its rows are not whole heads of an even size");
+    }
+    if (!to_gguf()) {
+      p.parts.push_back(rows);
+      plan_.push_back(std::move(p));
+      return {};
+    }
+    const GgufName name = gguf_name_of_hf(arch_, t.name);
+    p.name = name.name;
+    p.parts.push_back(rows);
+    if (name.expert) return add_expert(std::move(p), *name.expert);
+    plan_.push_back(std::move(p));
+    return {};
+  }
+
+  Status add_expert(Planned&& one, int64_t expert) {
+    if (expert >= experts_) return corrupt("the configuration has fewer experts");
+    if (one.shape.rank() != 2) return corrupt("an expert that is not a matrix");
+    Planned& stack = stacks_[one.name];
+    if (stack.parts.empty()) {
+      stack = Planned{.name = one.name,
+                      .dtype = one.dtype,
+                      .shape = Shape{experts_, one.shape[0], one.shape[1]}};
+      stack.parts.resize(static_cast<size_t>(experts_));
+    }
+    if (stack.shape[1] != one.shape[0] || stack.shape[2] != one.shape[1]) {
+      return corrupt("its shape differs from the other experts'");
+    }
+    stack.parts[static_cast<size_t>(expert)] = one.parts[0];
+    return {};
+  }
+
+  Status finish_stacks() {
+    for (auto& [name, stack] : stacks_) {
+      for (size_t e = 0; e < stack.parts.size(); ++e) {
+        if (stack.parts[e].weight.empty()) {
+          return corrupt("tensor '" + name + "': expert " + std::to_string(e) + " is missing");
+        }
+      }
+      plan_.push_back(std::move(stack));
+    }
+    return {};
+  }
+
+  /// kv_b [H (nope + v), C] from k_b [H, C, nope] and v_b [H, v, C].
+  Status join_latent(const CheckpointTensor& k_b) {
+    std::string v_name = k_b.name;
+    v_name.replace(v_name.find(".k_b_proj."), 10, ".v_b_proj.");
+    const CheckpointTensor* v_b = from_.find(v_name);
+    const Shape& ks = k_b.view.shape;
+    if (v_b == nullptr || ks.rank() != 3 || v_b->view.shape.rank() != 3 ||
+        v_b->view.shape[0] != ks[0] || v_b->view.shape[2] != ks[1]) {
+      return corrupt("it does not fit its v_b_proj");
+    }
+    const int64_t heads = ks[0], latent = ks[1], nope = ks[2], value = v_b->view.shape[1];
+    Planned p{
+        .name = k_b.name, .dtype = options_.dtype, .shape = Shape{heads * (nope + value), latent}};
+    p.name.replace(p.name.find(".k_b_proj."), 10, ".kv_b_proj.");
+    p.dtype = storage_dtype(p.name, p.shape, options_.dtype);
+    const ConstTensorView k = k_b.view, v = v_b->view;
+    p.make = [=]() -> Result<std::vector<float>> {
+      std::vector<float> from_k(static_cast<size_t>(k.shape.elements()));
+      std::vector<float> from_v(static_cast<size_t>(v.shape.elements()));
+      TRY_VOID(dequantize(k.dtype, {k.data, static_cast<size_t>(k.bytes())}, from_k));
+      TRY_VOID(dequantize(v.dtype, {v.data, static_cast<size_t>(v.bytes())}, from_v));
+      std::vector<float> out;
+      out.reserve(from_k.size() + from_v.size());
+      for (int64_t h = 0; h < heads; ++h) {
+        for (int64_t n = 0; n < nope; ++n) {
+          for (int64_t c = 0; c < latent; ++c) {
+            out.push_back(from_k[static_cast<size_t>((h * latent + c) * nope + n)]);
+          }
+        }
+        const auto begin = from_v.begin() + h * value * latent;
+        out.insert(out.end(), begin, begin + value * latent);
+      }
+      return out;
+    };
+    plan_.push_back(std::move(p));
+    return {};
+  }
+
+  /// llama.cpp reads llama3 scaling from a tensor.
+  Status add_rope_factors() {
+    if (arch_ != "llama" || from_.find("rope_freqs.weight") != nullptr) return {};
+    TRY(std::vector<float> factors, llama3_rope_factors(from_.config()));
+    if (factors.empty()) return {};
+    Planned p{.name = "rope_freqs.weight",
+              .dtype = DType::f32,
+              .shape = Shape{static_cast<int64_t>(factors.size())}};
+    p.make = [factors]() -> Result<std::vector<float>> { return factors; };
+    plan_.push_back(std::move(p));
+    return {};
+  }
+
+  const Checkpoint& from_;
+  const ConvertOptions& options_;
+  std::string arch_;
+  bool interleaved_ = false, latent_split_ = false;
+  int64_t heads_ = 1, kv_heads_ = 1, experts_ = 0, block_rows_ = 128, block_cols_ = 128;
+  std::vector<Planned> plan_;
+  std::map<std::string, Planned> stacks_;
+  std::vector<std::string> notes_;
+};
+
+/// Writes the planned tensors' bytes, each padded to `alignment`.
+Status write_tensors(const std::vector<Planned>& plan, uint64_t total, uint64_t alignment,
+                     const ConvertOptions& options, OutputFile& file) {
+  ThreadPool pool(options.threads);
+  const auto step = [&](uint64_t) -> Status {
+    if (options.progress && !options.progress(file.bytes(), total)) {
+      return make_error(ErrorCode::cancelled, "stopped; nothing was written");
+    }
+    return {};
+  };
+  for (const Planned& p : plan) {
+    std::vector<WeightRows> parts = p.parts;
+    std::vector<float> made;
+    if (p.make) {
+      TRY(made, p.make());
+      WeightRows rows;
+      rows.weight.data = {reinterpret_cast<const std::byte*>(made.data()), DType::f32, p.shape};
+      parts.push_back(rows);
+    }
+    for (const WeightRows& rows : parts) {
+      auto done = write_rows(rows, p.dtype, pool, file, step);
+      if (!done) return std::move(done).error().in("tensor '" + p.name + "'");
+    }
+    TRY_VOID(file.pad(alignment));
+  }
+  return {};
+}
+
+Status write_text(const fs::path& path, std::string_view text) {
+  if (text.empty()) return {};
+  TRY(OutputFile file, OutputFile::create(path));
+  TRY_VOID(file.write(text));
+  return file.commit();
+}
+
+Result<ConvertReport> to_gguf(const Checkpoint& from, Planner& planner, const fs::path& out,
+                              const ConvertOptions& options) {
+  GgufWriter writer;
+  TRY_VOID(put_model_metadata(writer, from.config(),
+                              {.name = out.stem().string(),
+                               .file_dtype = options.dtype,
+                               .latent_split = planner.latent_split()}));
+  if (!from.generation_config().is_null()) {
+    writer.put_string("hadal.generation_config_json", json::dump(from.generation_config()));
+  }
+  TRY(const int64_t vocab, from.config().int_at("vocab_size"));
+  auto tokenizer = from.tokenizer_source();
+  if (tokenizer) {
+    TRY_VOID(put_tokenizer_metadata(writer, *tokenizer, from.config(), vocab));
+  } else if (tokenizer.error().code == ErrorCode::not_found) {
+    planner.notes().push_back("no tokenizer: " + tokenizer.error().message);
+  } else {
+    return tokenizer.error();
+  }
+  for (const Planned& p : planner.plan()) {
+    TRY_VOID(writer.add_tensor(p.name, p.dtype, p.shape));
+  }
+  TRY(OutputFile file, OutputFile::create(out));
+  TRY_VOID(file.write(writer.header()));
+  TRY_VOID(
+      write_tensors(planner.plan(), writer.file_bytes(), GgufWriter::kAlignment, options, file));
+  TRY_VOID(file.commit());
+  return ConvertReport{planner.plan().size(), file.bytes(), planner.notes()};
+}
+
+/// The small files of a Hugging Face directory.
+Status write_side_files(const Checkpoint& from, const fs::path& out, DType dtype,
+                        std::vector<std::string>& notes) {
+  json::Value config = plain_config(from.config());
+  config.set("torch_dtype", dtype == DType::f32   ? "float32"
+                            : dtype == DType::f16 ? "float16"
+                                                  : "bfloat16");
+  TRY_VOID(write_text(out / "config.json", json::dump(config, json::Style::pretty)));
+  if (!from.generation_config().is_null()) {
+    TRY_VOID(write_text(out / "generation_config.json",
+                        json::dump(from.generation_config(), json::Style::pretty)));
+  }
+  auto source = from.tokenizer_source();
+  if (!source) {
+    notes.push_back("no tokenizer: " + source.error().message);
+    return {};
+  }
+  TRY(const std::string tokenizer, tokenizer_json_of(*source));
+  if (tokenizer.empty()) {
+    notes.push_back("no tokenizer.json: the pre-tokenizer '" + source->gguf_pre +
+                    "' of this GGUF file cannot be spelled out");
+  }
+  TRY_VOID(write_text(out / "tokenizer.json", tokenizer));
+  TRY_VOID(write_text(out / "tokenizer_config.json", tokenizer_config_json_of(*source)));
+  return write_text(out / "chat_template.jinja", source->chat_template);
+}
+
+Result<ConvertReport> to_directory(const Checkpoint& from, Planner& planner, const fs::path& out,
+                                   const ConvertOptions& options) {
+  SafetensorsWriter writer;
+  for (const Planned& p : planner.plan()) {
+    TRY_VOID(writer.add_tensor(p.name, p.dtype, p.shape));
+  }
+  std::error_code ec;
+  const bool existed = fs::exists(out, ec);
+  fs::create_directories(out, ec);
+  if (ec) return errno_error(ec.value(), "create " + out.string());
+  const std::string header = writer.header();
+  const auto write = [&]() -> Result<uint64_t> {
+    TRY(OutputFile file, OutputFile::create(out / "model.safetensors"));
+    TRY_VOID(file.write(header));
+    TRY_VOID(write_tensors(planner.plan(), header.size() + writer.data_bytes(), 1, options, file));
+    TRY_VOID(write_side_files(from, out, options.dtype, planner.notes()));
+    TRY_VOID(file.commit());
+    return file.bytes();
+  };
+  auto bytes = write();
+  if (!bytes) {
+    if (!existed) fs::remove_all(out, ec);
+    return bytes.error();
+  }
+  return ConvertReport{planner.plan().size(), *bytes, planner.notes()};
+}
+
+}  // namespace
+
+DType storage_dtype(std::string_view name, const Shape& shape, DType dtype) {
+  const auto has = [&](std::string_view part) { return name.find(part) != std::string_view::npos; };
+  const bool router = name.ends_with(".mlp.gate.weight") || name.ends_with(".ffn.gate.weight") ||
+                      name.ends_with("ffn_gate_inp.weight");
+  if (shape.rank() < 2 || router || has("hc_attn_") || has("hc_ffn_") || has("hc_head") ||
+      has("attn_sink") || has("compressor.ape") || has("indexer.weights_proj")) {
+    return DType::f32;
+  }
+  const bool few_bits = dtype == DType::q4_0 || dtype == DType::q4_k || dtype == DType::q5_k;
+  const bool vocabulary =
+      has("embed_tokens.") || has("lm_head.") || name == "embed.weight" || name == "head.weight";
+  const DType wanted = few_bits && vocabulary ? DType::q6_k : dtype;
+  if (shape.cols() % dtype_info(wanted).block_elems == 0) return wanted;
+  return shape.cols() % dtype_info(DType::q8_0).block_elems == 0 ? DType::q8_0 : DType::f16;
+}
+
+Result<ConvertReport> convert(const Checkpoint& checkpoint, const fs::path& out,
+                              const ConvertOptions& options) {
+  const bool gguf = options.to == CheckpointKind::gguf;
+  const bool plain =
+      options.dtype == DType::f32 || options.dtype == DType::f16 || options.dtype == DType::bf16;
+  if (!gguf && !plain) {
+    return unsupported("safetensors with " + std::string(dtype_name(options.dtype)) +
+                       "; choose f32, f16 or bf16, or write a .gguf");
+  }
+  TRY(const std::string type, checkpoint.config().string_or("model_type", ""));
+  Planner planner(checkpoint, options, gguf_arch_of_model_type(type));
+  auto planned = planner.run();
+  if (!planned) return std::move(planned).error().in(checkpoint.name());
+  return gguf ? to_gguf(checkpoint, planner, out, options)
+              : to_directory(checkpoint, planner, out, options);
+}
+
+}  // namespace hadal::format
