@@ -1,0 +1,153 @@
+#include "format/synth.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <sstream>
+#include <vector>
+
+#include "format/internal/random_weights.h"
+#include "format/internal/temp_dir.h"
+#include "format/quantize.h"
+#include "format/tensor_list.h"
+
+namespace hadal::format {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST(RandomWeightsTest, DeviationsAreAsAsked) {
+  for (const DType dtype : {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0,
+                            DType::q4_k, DType::q5_k, DType::q6_k}) {
+    const DTypeInfo& info = dtype_info(dtype);
+    std::vector<float> values(256 * 256);
+    std::vector<std::byte> bytes(values.size() / static_cast<size_t>(info.block_elems) *
+                                 static_cast<size_t>(info.block_bytes));
+    fill_random(dtype, 0.02f, 5, bytes);
+    ASSERT_TRUE(dequantize(dtype, bytes, values));
+    double sum = 0, square = 0;
+    for (const float v : values) {
+      ASSERT_TRUE(std::isfinite(v));
+      sum += v;
+      square += static_cast<double>(v) * v;
+    }
+    const auto n = static_cast<double>(values.size());
+    const double deviation = std::sqrt(square / n);
+    EXPECT_GT(deviation, 0.02 / 1.5) << dtype_name(dtype);
+    EXPECT_LT(deviation, 0.02 * 1.5) << dtype_name(dtype);
+    EXPECT_LT(std::fabs(sum / n), 0.15 * deviation) << dtype_name(dtype);
+  }
+}
+
+TEST(SynthTest, EveryShapeOpensAndIsWhole) {
+  for (const std::string_view shape : synth_shapes()) {
+    const TempDir dir;
+    SynthOptions options{
+        .shape = std::string(shape), .dtype = DType::q8_0, .layers = 1, .vocab = 512, .experts = 8};
+    // The dense layers at the start would hide the experts.
+    const auto full = synth_config({.shape = std::string(shape)});
+    ASSERT_TRUE(full);
+    const bool large = *full->int_at("hidden_size") > 4096;
+    if (large) continue;
+    const fs::path file = dir / "m.gguf";
+    const auto report = synthesize(options, file);
+    ASSERT_TRUE(report) << shape << report.error().message;
+    const auto c = Checkpoint::open(file);
+    ASSERT_TRUE(c) << shape << ": " << c.error().message;
+    const auto problems = tensor_problems(**c);
+    ASSERT_TRUE(problems) << problems.error().message;
+    EXPECT_TRUE(problems->empty()) << shape << ": " << problems->front();
+    EXPECT_TRUE((*c)->tokenizer_source()) << shape;
+  }
+}
+
+TEST(SynthTest, ParameterCountsAreTheModels) {
+  const std::pair<const char*, double> billions[] = {{"deepseek-r1-distill-qwen-1.5b", 1.777},
+                                                     {"deepseek-r1-distill-llama-8b", 8.03},
+                                                     {"deepseek-llm-7b", 6.91},
+                                                     {"deepseek-moe-16b", 16.4},
+                                                     {"deepseek-v2-lite", 15.7},
+                                                     {"deepseek-v2", 235.7},
+                                                     {"deepseek-v3", 671.0},
+                                                     {"deepseek-v4-flash", 284.0},
+                                                     {"deepseek-r1-distill-qwen-32b", 32.8},
+                                                     {"deepseek-r1-distill-llama-70b", 70.6}};
+  for (const auto& [shape, expected] : billions) {
+    const auto specs = expected_tensors(*synth_config({.shape = shape}));
+    ASSERT_TRUE(specs) << specs.error().message;
+    double sum = 0;
+    for (const TensorSpec& s : *specs) sum += static_cast<double>(s.shape.elements());
+    EXPECT_NEAR(sum / 1e9, expected, 0.01 * expected) << shape;
+  }
+}
+
+TEST(SynthTest, SameBytesWhateverTheThreads) {
+  const TempDir dir;
+  const auto bytes = [&](int threads) {
+    SynthOptions options{.shape = "deepseek-coder-1.3b",
+                         .dtype = DType::q4_k,
+                         .layers = 1,
+                         .vocab = 300,
+                         .threads = threads};
+    EXPECT_TRUE(synthesize(options, dir / "m.gguf"));
+    std::ifstream in(dir / "m.gguf", std::ios::binary);
+    std::ostringstream out;
+    out << in.rdbuf();
+    return out.str();
+  };
+  EXPECT_TRUE(bytes(1) == bytes(3));
+}
+
+TEST(SynthTest, NativeSafetensorsHaveScales) {
+  const TempDir dir;
+  SynthOptions options{.shape = "deepseek-v4-flash",
+                       .to = CheckpointKind::safetensors,
+                       .dtype = DType::f8_e4m3,
+                       .layers = 1,
+                       .vocab = 300,
+                       .experts = 2};
+  const auto report = synthesize(options, dir / "m");
+  ASSERT_TRUE(report) << report.error().message;
+  const auto c = Checkpoint::open(dir / "m");
+  ASSERT_TRUE(c) << c.error().message;
+  EXPECT_EQ((*c)->find("layers.0.ffn.experts.1.w1.weight")->view.dtype, DType::f4_e2m1);
+  EXPECT_EQ((*c)->find("layers.0.attn.wq_b.weight")->view.dtype, DType::f8_e4m3);
+  EXPECT_EQ((*c)->find("layers.0.attn.wq_b.scale")->view.dtype, DType::f8_e8m0);
+  EXPECT_TRUE(tensor_problems(**c)->empty());
+  EXPECT_FALSE((*c)->tokenizer_source()->tokenizer_json.empty());
+}
+
+TEST(SynthTest, RefusesWhatItCannotMake) {
+  const TempDir dir;
+  EXPECT_EQ(synthesize({.shape = "gpt"}, dir / "m").error().code, ErrorCode::not_found);
+  EXPECT_EQ(synthesize({.shape = "deepseek-v3", .vocab = 100}, dir / "m").error().code,
+            ErrorCode::invalid_argument);
+}
+
+TEST(TensorListTest, FindsWhatIsMissingOrMisshapen) {
+  for (const char* name : {"llama", "qwen2", "deepseek_v2", "deepseek_v2_lite", "deepseek_v3",
+                           "deepseek_v32", "deepseek_v3_fp8", "deepseek_v4"}) {
+    const auto c = Checkpoint::open(fs::path(HADAL_SOURCE_DIR) / "tests/golden" / name);
+    ASSERT_TRUE(c);
+    const auto problems = tensor_problems(**c);
+    ASSERT_TRUE(problems) << problems.error().message;
+    EXPECT_TRUE(problems->empty()) << name << ": " << problems->front();
+  }
+  const TempDir dir;
+  dir.write("config.json", R"({"model_type":"llama","hidden_size":4,"vocab_size":8,
+      "num_hidden_layers":1,"num_attention_heads":2,"intermediate_size":4})");
+  std::string file(8, '\0');
+  const std::string head =
+      R"({"model.norm.weight":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}})";
+  file[0] = static_cast<char>(head.size());
+  dir.write("model.safetensors", file + head + "abc");
+  const auto problems = tensor_problems(**Checkpoint::open(dir.path()));
+  ASSERT_TRUE(problems);
+  EXPECT_EQ(problems->size(), 12u);
+  EXPECT_EQ(problems->back(), "'lm_head.weight' [8, 4] is missing");
+  EXPECT_EQ(problems->at(10), "'model.norm.weight' is [3], the configuration says [4]");
+}
+
+}  // namespace
+}  // namespace hadal::format
