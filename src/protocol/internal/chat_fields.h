@@ -1,0 +1,22 @@
+#pragma once
+
+#include <vector>
+
+#include "engine_api/chat.h"
+#include "protocol/internal/object_reader.h"
+#include "protocol/openai_request.h"
+
+namespace hadal::protocol::internal {
+
+/// The fields that only chat requests have. Errors: invalid_argument with the place.
+Result<std::vector<engine_api::Message>> read_messages(const ObjectReader& body,
+                                                       const RequestLimits& limits);
+/// `tools`, or none when tool_choice is "none".
+Result<std::vector<engine_api::Tool>> read_tools(const ObjectReader& body,
+                                                 const RequestLimits& limits);
+/// `thinking`, `chat_template_kwargs` and `reasoning_effort`, in this order of precedence.
+Status read_thinking(const ObjectReader& body, engine_api::Chat& chat);
+/// Null for plain text.
+Result<json::Value> read_response_format(const ObjectReader& body);
+
+}  // namespace hadal::protocol::internal
