@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cctype>
 #include <cstring>
+#include <fstream>
 #include <functional>
 #include <limits>
 #include <map>
@@ -282,13 +284,63 @@ TEST(GgufCheckpointTest, TheLeastModelOpens) {
   EXPECT_EQ(tokenizer->tokens.size(), 4u);
 }
 
-TEST(GgufCheckpointTest, RefusesImpossibleModels) {
-  struct Bad {
-    const char* what;
-    std::function<void(Model&)> change;
-    const char* message;
-  };
-  const Bad cases[] = {
+/// Hyper-parameters of a mixture of experts with latent attention, for arch deepseek2 and 32.
+void make_latent(Model& m) {
+  m.arch = "deepseek32";
+  m.values = {{"block_count", 2},
+              {"context_length", 64},
+              {"embedding_length", 32},
+              {"feed_forward_length", 64},
+              {"attention.head_count", 2},
+              {"attention.kv_lora_rank", 16},
+              {"attention.key_length", 24},
+              {"attention.value_length", 16},
+              {"rope.dimension_count", 8},
+              {"expert_count", 4},
+              {"expert_used_count", 2},
+              {"expert_feed_forward_length", 16},
+              {"leading_dense_block_count", 1},
+              {"attention.indexer.head_count", 2},
+              {"attention.indexer.key_length", 8},
+              {"attention.indexer.top_k", 4}};
+  m.w.put_string("deepseek32.rope.scaling.type", "yarn");
+  m.w.put_f32("deepseek32.rope.scaling.factor", 4);
+  m.w.put_u32("deepseek32.rope.scaling.original_context_length", 16);
+  EXPECT_TRUE(m.w.add_tensor("blk.1.ffn_up_exps.weight", DType::f32, Shape{4, 2, 8}));
+  EXPECT_TRUE(m.w.add_tensor("blk.1.attn_k_b.weight", DType::q8_0, Shape{2, 2, 32}));
+}
+
+TEST(GgufCheckpointTest, StackedExpertsAreTakenApart) {
+  const std::string file = Model(make_latent).file();
+  const auto c =
+      Checkpoint::open_image(std::as_bytes(std::span(file.data(), file.size())), "image");
+  ASSERT_TRUE(c) << c.error().message;
+  const CheckpointTensor* first = (*c)->find("model.layers.1.mlp.experts.0.up_proj.weight");
+  const CheckpointTensor* last = (*c)->find("model.layers.1.mlp.experts.3.up_proj.weight");
+  ASSERT_NE(first, nullptr);
+  ASSERT_NE(last, nullptr);
+  EXPECT_EQ(last->view.shape, (Shape{2, 8}));
+  EXPECT_EQ(last->view.data - first->view.data, 3 * 2 * 8 * 4);
+  EXPECT_EQ(*(*c)->config().int_at("qk_nope_head_dim"), 16);
+  EXPECT_EQ(*(*c)->config().find("rope_scaling")->double_at("factor"), 4.0);
+  const std::string wrong = Model([](Model& m) {
+                              make_latent(m);
+                              m.values["expert_count"] = 5;
+                            }).file();
+  EXPECT_NE(Checkpoint::open_image(std::as_bytes(std::span(wrong.data(), wrong.size())), "image")
+                .error()
+                .message.find("holds 4 experts"),
+            std::string::npos);
+}
+
+struct BadModel {
+  const char* what;
+  std::function<void(Model&)> change;
+  const char* message;
+};
+
+std::vector<BadModel> impossible_models() {
+  return {
       {"arch", [](Model& m) { m.arch = "mamba"; }, "architecture 'mamba'"},
       {"G15 layers", [](Model& m) { m.values["block_count"] = 5000; }, "block_count"},
       {"G15 zero heads", [](Model& m) { m.values["attention.head_count"] = 0; }, "head_count"},
@@ -310,7 +362,43 @@ TEST(GgufCheckpointTest, RefusesImpossibleModels) {
       {"kept config broken", [](Model& m) { m.w.put_string("hadal.config_json", "{"); }, "line 1"},
       {"split image", [](Model& m) { m.w.put_u32("split.count", 2); }, "split file"},
   };
-  for (const Bad& c : cases) {
+}
+
+std::vector<BadModel> odd_tokenizers() {
+  return {
+      {"G19 types shorter", [](Model& m) { m.types.pop_back(); }, "token_type"},
+      {"G18 type out of range", [](Model& m) { m.types[0] = -1; }, "token_type"},
+      {"G19 merge without a pair", [](Model& m) { m.merges[0] = "ab"; }, "not a pair"},
+      {"merge with nothing behind", [](Model& m) { m.merges[0] = "a "; }, "not a pair"},
+      {"no tokens", [](Model& m) { m.tokens.clear(); }, "missing or empty"},
+      {"G16 token too long", [](Model& m) { m.tokens[0] = std::string(70000, 'x'); }, "64 KiB"},
+  };
+}
+
+/// Writes fuzz/corpus/gguf: one seed per kind of bad file, and good ones.
+TEST(GgufCorpus, DISABLED_Write) {
+  const std::filesystem::path dir = std::filesystem::path(HADAL_SOURCE_DIR) / "fuzz/corpus/gguf";
+  const auto write = [&](std::string name, const std::string& file) {
+    for (char& c : name) {
+      if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
+    }
+    std::ofstream(dir / name, std::ios::binary) << file;
+  };
+  for (const auto& group : {bad_headers(), bad_pairs(), bad_tensors()}) {
+    for (const BadFile& c : group) write(c.what, c.file);
+  }
+  for (const auto& group : {impossible_models(), odd_tokenizers()}) {
+    for (const BadModel& c : group) {
+      const std::string file = Model(c.change).file();
+      if (file.size() < 10000) write(std::string("model_") + c.what, file);
+    }
+  }
+  write("good_llama", Model().file());
+  write("good_latent", Model(make_latent).file());
+}
+
+TEST(GgufCheckpointTest, RefusesImpossibleModels) {
+  for (const BadModel& c : impossible_models()) {
     const std::string file = Model(c.change).file();
     const auto opened =
         Checkpoint::open_image(std::as_bytes(std::span(file.data(), file.size())), "image");
@@ -321,20 +409,7 @@ TEST(GgufCheckpointTest, RefusesImpossibleModels) {
 }
 
 TEST(GgufCheckpointTest, RefusesTokenizersThatDoNotFit) {
-  struct Bad {
-    const char* what;
-    std::function<void(Model&)> change;
-    const char* message;
-  };
-  const Bad cases[] = {
-      {"G19 types shorter", [](Model& m) { m.types.pop_back(); }, "token_type"},
-      {"G18 type out of range", [](Model& m) { m.types[0] = -1; }, "token_type"},
-      {"G19 merge without a pair", [](Model& m) { m.merges[0] = "ab"; }, "not a pair"},
-      {"merge with nothing behind", [](Model& m) { m.merges[0] = "a "; }, "not a pair"},
-      {"no tokens", [](Model& m) { m.tokens.clear(); }, "missing or empty"},
-      {"G16 token too long", [](Model& m) { m.tokens[0] = std::string(70000, 'x'); }, "64 KiB"},
-  };
-  for (const Bad& c : cases) {
+  for (const BadModel& c : odd_tokenizers()) {
     const std::string file = Model(c.change).file();
     const auto opened =
         Checkpoint::open_image(std::as_bytes(std::span(file.data(), file.size())), "image");

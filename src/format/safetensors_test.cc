@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <fstream>
 #include <string>
+#include <vector>
 
 #include "format/checkpoint.h"
 #include "format/digest.h"
@@ -54,7 +56,7 @@ struct BadFile {
   const char* message;
 };
 
-TEST(SafetensorsTest, RefusesEveryKindOfCorruption) {
+std::vector<BadFile> bad_files() {
   const auto entry = [](const std::string& dtype, const std::string& shape,
                         const std::string& offsets) {
     return R"({"w":{"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":)" +
@@ -65,7 +67,7 @@ TEST(SafetensorsTest, RefusesEveryKindOfCorruption) {
   std::string huge_length = lying_length;
   huge_length[7] = '\x7f';
   const std::string deep = "{\"w\":" + std::string(1000, '[') + std::string(1000, ']') + "}";
-  const BadFile cases[] = {
+  return {
       {"empty", "", ErrorCode::corrupt, "shorter than"},
       {"cut length", "abc", ErrorCode::corrupt, "shorter than"},
       {"header beyond the file", lying_length, ErrorCode::corrupt, "download the file again"},
@@ -122,7 +124,26 @@ TEST(SafetensorsTest, RefusesEveryKindOfCorruption) {
        file_of(R"({"a\nb":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", 1),
        ErrorCode::corrupt, "name"},
   };
-  for (const BadFile& c : cases) {
+}
+
+/// Writes fuzz/corpus/safetensors: one seed per kind of bad file, and a good one.
+TEST(SafetensorsCorpus, DISABLED_Write) {
+  const fs::path dir = fs::path(HADAL_SOURCE_DIR) / "fuzz/corpus/safetensors";
+  for (const BadFile& c : bad_files()) {
+    std::string name = c.what;
+    for (char& ch : name) {
+      if (ch == ' ') ch = '_';
+    }
+    std::ofstream(dir / name, std::ios::binary) << c.file;
+  }
+  std::ofstream(dir / "good", std::ios::binary)
+      << file_of(R"({"__metadata__":{"format":"pt"},"b":{"dtype":"BF16","shape":[2,3],)"
+                 R"("data_offsets":[4,16]},"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}})",
+                 16);
+}
+
+TEST(SafetensorsTest, RefusesEveryKindOfCorruption) {
+  for (const BadFile& c : bad_files()) {
     const auto parsed = parse_safetensors(bytes_of(c.file));
     ASSERT_FALSE(parsed) << c.what;
     EXPECT_EQ(parsed.error().code, c.code) << c.what << ": " << parsed.error().message;

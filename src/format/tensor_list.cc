@@ -8,7 +8,7 @@
 namespace hadal::format {
 namespace {
 
-constexpr size_t kTensorsMax = 1 << 20;
+constexpr size_t kTensorsMax = 1 << 18;
 constexpr size_t kProblemsMax = 100;
 
 /// Collects tensors; extents come from the configuration by key.
@@ -41,7 +41,7 @@ class Lister {
     if (out_.size() < kTensorsMax) {
       out_.push_back({std::move(name), shape, integer});
     } else if (status_) {
-      status_ = invalid_argument("config: more than a million tensors");
+      status_ = invalid_argument("config: more than 262144 tensors");
     }
   }
   void linear(const std::string& stem, int64_t n, int64_t k, bool bias = false) {

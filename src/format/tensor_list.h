@@ -19,7 +19,7 @@ struct TensorSpec {
 
 /// Every tensor of the model that `config` describes, without scales and without multi-token
 /// prediction layers. Errors: unsupported model_type; invalid_argument for a configuration without
-/// the keys its architecture needs or with more than a million tensors.
+/// the keys its architecture needs or with more than 2^18 tensors.
 /// Source: the models' modeling files and README_WEIGHTS.md.
 Result<std::vector<TensorSpec>> expected_tensors(const json::Value& config);
 
