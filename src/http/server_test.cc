@@ -9,12 +9,11 @@
 #include <thread>
 #include <vector>
 
-#include "http/internal/raw_client.h"
+#include "http/raw_client.h"
 
 namespace hadal::http {
 namespace {
 
-using internal::RawClient;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 

@@ -13,7 +13,7 @@
 #include <string>
 #include <string_view>
 
-namespace hadal::http::internal {
+namespace hadal::http {
 
 class RawClient {
  public:
@@ -81,4 +81,4 @@ class RawClient {
   std::string seen_;
 };
 
-}  // namespace hadal::http::internal
+}  // namespace hadal::http

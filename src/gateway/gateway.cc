@@ -1,0 +1,223 @@
+#include "gateway/gateway.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "gateway/chat_page.h"
+#include "gateway/internal/answer_sink.h"
+#include "gateway/internal/call.h"
+#include "protocol/openai_response.h"
+
+namespace hadal::gateway {
+namespace {
+
+using internal::AnswerForm;
+using internal::Call;
+
+constexpr std::string_view kJson = "application/json";
+
+/// Whether two secrets are equal, in a time that does not tell where they differ.
+bool same_secret(std::string_view a, std::string_view b) {
+  unsigned difference = a.size() == b.size() ? 0 : 1;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference |= static_cast<unsigned char>(a[i]) ^
+                  static_cast<unsigned char>(b.empty() ? 0 : b[i % b.size()]);
+  }
+  return difference == 0;
+}
+
+/// The path of the API without its version: "/v1/models" and "/beta/models" are "/models".
+std::string_view without_version(std::string_view path) {
+  for (const std::string_view prefix : {"/v1/", "/beta/v1/", "/beta/"}) {
+    if (path.starts_with(prefix)) return path.substr(prefix.size() - 1);
+  }
+  return path;
+}
+
+}  // namespace
+
+struct Gateway::Impl {
+  Impl(engine_api::Backend& b, MetricsRegistry& registry, const Clock& c, GatewayOptions o)
+      : backend(b),
+        metrics(std::make_shared<internal::GatewayMetrics>(registry)),
+        clock(c),
+        options(std::move(o)) {}
+
+  struct Route {
+    std::string_view method;
+    std::string_view path;
+    std::string_view name;
+    bool needs_key;
+    void (Impl::*serve)(std::unique_ptr<Call> call);
+  };
+  static const std::vector<Route>& routes();
+
+  void handle(std::shared_ptr<http::Exchange> exchange);
+  bool authorized(const http::Request& request) const;
+
+  void chat(std::unique_ptr<Call> call) { answer(std::move(call), true); }
+  void completion(std::unique_ptr<Call> call) { answer(std::move(call), false); }
+  void answer(std::unique_ptr<Call> call, bool is_chat);
+  void models(std::unique_ptr<Call> call);
+  void model(std::unique_ptr<Call> call);
+  void health(std::unique_ptr<Call> call);
+  void ready(std::unique_ptr<Call> call);
+  void metrics_text(std::unique_ptr<Call> call);
+  void page(std::unique_ptr<Call> call);
+
+  engine_api::Backend& backend;
+  // Shared: a call may end after the gateway did.
+  const std::shared_ptr<internal::GatewayMetrics> metrics;
+  const Clock& clock;
+  const GatewayOptions options;
+};
+
+const std::vector<Gateway::Impl::Route>& Gateway::Impl::routes() {
+  static const std::vector<Route> table = {
+      {"POST", "/chat/completions", "chat_completions", true, &Impl::chat},
+      {"POST", "/completions", "completions", true, &Impl::completion},
+      {"GET", "/models", "models", true, &Impl::models},
+      {"GET", "/models/", "model", true, &Impl::model},
+      {"GET", "/health", "health", false, &Impl::health},
+      {"GET", "/ready", "ready", false, &Impl::ready},
+      {"GET", "/metrics", "metrics", false, &Impl::metrics_text},
+      {"GET", "/", "chat_page", false, &Impl::page},
+  };
+  return table;
+}
+
+void Gateway::Impl::handle(std::shared_ptr<http::Exchange> exchange) {
+  auto call = std::make_unique<Call>(std::move(exchange), metrics, clock);
+  const http::Request& request = call->request();
+  const std::string_view path = without_version(request.path);
+  for (const Route& route : routes()) {
+    // A route that ends in / takes what follows, except for the page itself.
+    const bool open_ended = route.path.size() > 1 && route.path.ends_with('/');
+    const bool same = open_ended ? path.starts_with(route.path) && path.size() > route.path.size()
+                                 : path == route.path;
+    if (!same) continue;
+    call->set_route(route.name);
+    const bool is_get = route.method == "GET";
+    if (request.method == "OPTIONS") {
+      return call->respond(204, kJson, "", {{"Allow", is_get ? "GET, HEAD" : "POST"}});
+    }
+    if (request.method != route.method && !(is_get && request.method == "HEAD")) {
+      const Error error = invalid_argument(request.method + " is not a method of " + request.path)
+                              .with_hint("use " + std::string(route.method));
+      return call->respond(405, kJson, protocol::error_body(error, "method_not_allowed"),
+                           {{"Allow", is_get ? "GET, HEAD" : "POST"}});
+    }
+    if (route.needs_key && !authorized(request)) {
+      return call->respond(make_error(ErrorCode::unauthenticated, "the API key is missing or wrong")
+                               .with_hint("send Authorization: Bearer <key>"));
+    }
+    return (this->*route.serve)(std::move(call));
+  }
+  call->respond(not_found("no such path: " + request.path)
+                    .with_hint("the API is at /v1/chat/completions, /v1/completions, /v1/models"));
+}
+
+bool Gateway::Impl::authorized(const http::Request& request) const {
+  if (options.api_key.empty()) return true;
+  constexpr std::string_view kBearer = "Bearer ";
+  const std::string_view field = request.header("Authorization");
+  return field.size() > kBearer.size() &&
+         http::equal_ignoring_case(field.substr(0, kBearer.size()), kBearer) &&
+         same_secret(field.substr(kBearer.size()), options.api_key);
+}
+
+void Gateway::Impl::answer(std::unique_ptr<Call> call, bool is_chat) {
+  const std::string& body = call->request().body;
+  auto parsed = is_chat ? protocol::parse_chat_request(body, options.limits)
+                        : protocol::parse_completion_request(body, options.limits);
+  if (!parsed) return call->respond(parsed.error());
+
+  AnswerForm form;
+  form.head.id = (is_chat ? "chatcmpl-" : "cmpl-") + internal::random_hex();
+  form.head.created_unix_s = clock.unix_ms() / 1000;
+  form.head.model = parsed->request.model;
+  if (form.head.model.empty()) {
+    const auto all = backend.models();
+    if (!all.empty()) form.head.model = all.front().id;
+  }
+  form.chat = is_chat;
+  form.stream = parsed->stream;
+  form.include_usage = parsed->include_usage;
+  form.logprobs = parsed->request.sampling.logprobs >= 0;
+  form.keep_alive_ms = options.keep_alive_ms;
+
+  // The sink may be done, and its call gone, before submit returns.
+  const std::shared_ptr<http::Exchange> exchange = call->share_exchange();
+  const auto gone = call->client_gone();
+  const auto sink = internal::make_answer_sink(std::move(call), std::move(form));
+  const auto id = backend.submit(std::move(parsed->request), sink);
+  if (!id) return sink->refuse(id.error());
+  sink->begin();
+  exchange->on_disconnect([&b = backend, request = *id, gone] {
+    *gone = true;
+    b.cancel(request);
+  });
+}
+
+void Gateway::Impl::models(std::unique_ptr<Call> call) {
+  call->respond(200, kJson, protocol::model_list(backend.models()));
+}
+
+void Gateway::Impl::model(std::unique_ptr<Call> call) {
+  const std::string_view id =
+      without_version(call->request().path).substr(std::string_view("/models/").size());
+  const auto all = backend.models();
+  const auto found =
+      std::find_if(all.begin(), all.end(), [&](const auto& m) { return m.id == id; });
+  if (found == all.end()) {
+    return call->respond(not_found("no such model: " + std::string(id)).about("model"));
+  }
+  call->respond(200, kJson, protocol::model_object(*found));
+}
+
+void Gateway::Impl::health(std::unique_ptr<Call> call) {
+  call->respond(200, kJson, R"({"status":"ok"})");
+}
+
+void Gateway::Impl::ready(std::unique_ptr<Call> call) {
+  if (backend.ready()) return call->respond(200, kJson, R"({"status":"ready"})");
+  call->respond(503, kJson, R"({"status":"not_ready"})", {{"Retry-After", "1"}});
+}
+
+void Gateway::Impl::metrics_text(std::unique_ptr<Call> call) {
+  call->respond(200, "text/plain; version=0.0.4; charset=utf-8",
+                metrics->registry.prometheus_text());
+}
+
+void Gateway::Impl::page(std::unique_ptr<Call> call) {
+  if (!options.chat_page) return call->respond(not_found("no such path: /"));
+  // The page needs nothing from elsewhere, and may reach nothing elsewhere.
+  call->respond(200, "text/html; charset=utf-8", std::string(chat_page_html()),
+                {{"Content-Security-Policy",
+                  "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+                  "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+                  "frame-ancestors 'none'"},
+                 {"Referrer-Policy", "no-referrer"},
+                 {"Cache-Control", "no-cache"}});
+}
+
+Gateway::Gateway(engine_api::Backend& backend, MetricsRegistry& metrics, const Clock& clock,
+                 GatewayOptions options)
+    : impl_(std::make_shared<Impl>(backend, metrics, clock, std::move(options))) {}
+Gateway::~Gateway() = default;
+
+http::Handler Gateway::handler() {
+  return [impl = impl_](std::shared_ptr<http::Exchange> exchange) {
+    impl->handle(std::move(exchange));
+  };
+}
+
+std::string Gateway::error_body(int status, const Error& error) {
+  switch (status) {
+    case 408: return protocol::error_body(error, "request_timeout");
+    case 431: return protocol::error_body(error, "header_too_large");
+    default: return protocol::error_body(error);
+  }
+}
+
+}  // namespace hadal::gateway
