@@ -9,6 +9,8 @@
 
 #include "format/internal/random_weights.h"
 #include "format/internal/temp_dir.h"
+#include "format/mapped_file.h"
+#include "format/model_size.h"
 #include "format/quantize.h"
 #include "format/tensor_list.h"
 
@@ -123,6 +125,56 @@ TEST(SynthTest, RefusesWhatItCannotMake) {
   EXPECT_EQ(synthesize({.shape = "gpt"}, dir / "m").error().code, ErrorCode::not_found);
   EXPECT_EQ(synthesize({.shape = "deepseek-v3", .vocab = 100}, dir / "m").error().code,
             ErrorCode::invalid_argument);
+}
+
+TEST(ModelSizeTest, KvBytesAreTheModels) {
+  // With 2-byte elements. Source: the published KV sizes per token.
+  const std::pair<const char*, uint64_t> cases[] = {{"deepseek-r1-distill-qwen-1.5b", 28672},
+                                                    {"deepseek-r1-distill-llama-8b", 131072},
+                                                    {"deepseek-v2-lite", 31104},
+                                                    {"deepseek-v3", 70272}};
+  for (const auto& [shape, bytes] : cases) {
+    ModelSize size;
+    ASSERT_TRUE(kv_size(*synth_config({.shape = shape}), size));
+    EXPECT_EQ(size.kv_bytes_per_token, bytes) << shape;
+  }
+  ModelSize v4;
+  ASSERT_TRUE(kv_size(*synth_config({.shape = "deepseek-v4-flash"}), v4));
+  EXPECT_EQ(v4.kv_bytes_per_token, 21u * (512 + 128) * 2 / 4 + 20u * 512 * 2 / 128);
+  EXPECT_EQ(v4.kv_bytes_per_sequence, 43u * 128 * 512 * 2);
+}
+
+TEST(ModelSizeTest, CountsActiveParametersAndFindsBadNumbers) {
+  const TempDir dir;
+  ASSERT_TRUE(synthesize(
+      {.shape = "deepseek-v2-lite", .dtype = DType::bf16, .layers = 2, .vocab = 300, .experts = 8},
+      dir / "m.gguf"));
+  const auto c = Checkpoint::open(dir / "m.gguf");
+  ASSERT_TRUE(c);
+  const auto size = model_size(**c);
+  ASSERT_TRUE(size);
+  // One layer has 8 experts of 3 * 2048 * 1408, of which 6 are used.
+  EXPECT_EQ(size->parameters - size->parameters_active, 2u * 3 * 2048 * 1408);
+  EXPECT_LT(size->weight_bytes, (*c)->bytes());
+  EXPECT_TRUE(tensors_not_finite(**c, 2).empty());
+  const CheckpointTensor* norm = (*c)->find("model.norm.weight");
+  std::fstream file(dir / "m.gguf", std::ios::in | std::ios::out | std::ios::binary);
+  const auto map = MappedFile::open(dir / "m.gguf");
+  // The offset of the norm: the mapping of the checkpoint begins somewhere below it.
+  const std::byte* begin = (*c)->tensors().front().view.data;
+  for (const CheckpointTensor& t : (*c)->tensors()) begin = std::min(begin, t.view.data);
+  const auto tail = static_cast<uint64_t>(norm->view.data - begin);
+  const uint64_t data = fs::file_size(dir / "m.gguf") - [&] {
+    uint64_t bytes = 0;
+    for (const CheckpointTensor& t : (*c)->tensors()) {
+      bytes = std::max(bytes, static_cast<uint64_t>(t.view.data - begin + t.view.bytes()));
+    }
+    return (bytes + 31) / 32 * 32;
+  }();
+  file.seekp(static_cast<std::streamoff>(data + tail));
+  file.write("\0\0\xC0\x7F", 4);
+  file.close();
+  EXPECT_EQ(tensors_not_finite(**c, 1), std::vector<std::string>{"model.norm.weight"});
 }
 
 TEST(TensorListTest, FindsWhatIsMissingOrMisshapen) {

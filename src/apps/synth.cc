@@ -1,0 +1,99 @@
+// `hadal synth`: checkpoints of real shapes with random weights.
+
+#include "format/synth.h"
+
+#include <cstdio>
+
+#include "apps/command.h"
+#include "apps/progress_line.h"
+
+namespace hadal::apps {
+namespace {
+
+using config::Flag;
+using config::Kind;
+
+constexpr config::Positional kPositionals[] = {
+    {.name = "SHAPE",
+     .help = "a model's name, e.g. deepseek-v2-lite; --list shows all",
+     .required = false},
+    {.name = "OUT",
+     .help = "a .gguf file to write, or a directory for safetensors",
+     .required = false},
+};
+constexpr Flag kFlags[] = {
+    {.name = "dtype",
+     .fallback = "q8_0",
+     .help = "of matrices; f8_e4m3 is for directories: FP8 as the official checkpoints have it",
+     .choices = "f32|f16|bf16|f8_e4m3|q8_0|q6_k|q5_k|q4_k|q4_0"},
+    {.name = "layers",
+     .kind = Kind::integer,
+     .fallback = "0",
+     .help = "keep the first; 0: all",
+     .min = 0,
+     .max = 1024},
+    {.name = "vocab",
+     .kind = Kind::integer,
+     .fallback = "0",
+     .unit = "TOKENS",
+     .help = "vocabulary; 0: the model's",
+     .min = 0,
+     .max = 1 << 20},
+    {.name = "experts",
+     .kind = Kind::integer,
+     .fallback = "0",
+     .help = "routed experts; 0: the model's",
+     .min = 0,
+     .max = 4096},
+    {.name = "seed",
+     .kind = Kind::integer,
+     .fallback = "1",
+     .help = "of the random numbers",
+     .min = 0},
+    {.name = "threads",
+     .kind = Kind::integer,
+     .fallback = "0",
+     .help = "compute threads; 0: all",
+     .min = 0,
+     .max = 1024},
+    {.name = "list", .kind = Kind::boolean, .help = "print the known shapes"},
+};
+constexpr config::Spec kSpec{
+    "synth", "Writes a checkpoint of a real model's shape with random weights.", kPositionals,
+    kFlags, "For measuring speed and memory where the real weights are not at hand."};
+
+Result<int> run(const config::Flags& flags) {
+  if (flags.boolean("list")) {
+    for (const std::string_view name : format::synth_shapes()) {
+      std::printf("%.*s\n", static_cast<int>(name.size()), name.data());
+    }
+    return 0;
+  }
+  const std::string out = flags.positional(1);
+  if (out.empty()) {
+    return invalid_argument("SHAPE and OUT are needed").with_hint("`hadal synth --list`");
+  }
+  ProgressLine line;
+  const bool gguf = out.ends_with(".gguf");
+  const format::SynthOptions options{
+      .shape = flags.positional(0),
+      .to = gguf ? format::CheckpointKind::gguf : format::CheckpointKind::safetensors,
+      .dtype = gguf || flags.given("dtype") ? *dtype_from_name(flags.text("dtype")) : DType::bf16,
+      .layers = flags.integer("layers"),
+      .vocab = flags.integer("vocab"),
+      .experts = flags.integer("experts"),
+      .seed = static_cast<uint64_t>(flags.integer("seed")),
+      .threads = static_cast<int>(flags.integer("threads")),
+      .progress = [&](uint64_t done, uint64_t total) { return line.step(done, total); }};
+  TRY(const format::ConvertReport report, format::synthesize(options, out));
+  std::printf("%s: %llu tensors, %s\n", out.c_str(),
+              static_cast<unsigned long long>(report.tensors), format_bytes(report.bytes).c_str());
+  return 0;
+}
+
+}  // namespace
+
+extern const Command kSynthCommand;
+const Command kSynthCommand{kSpec, run};
+
+}  // namespace hadal::apps
