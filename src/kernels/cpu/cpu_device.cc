@@ -1,0 +1,88 @@
+#include <sys/mman.h>
+
+#include <cstring>
+
+#include "base/units.h"
+#include "kernels/cpu/cpu_ops.h"
+#include "kernels/device.h"
+
+namespace hadal::kernels {
+namespace {
+
+// Pages of 2 MiB spare the TLB on the large arrays; memory is only backed once it is touched.
+constexpr size_t kHugeFrom = 4u << 20;
+
+void unmap(std::byte* data, size_t bytes, void*) { munmap(data, bytes); }
+
+class CpuDevice final : public Device {
+ public:
+  CpuDevice(int threads, const cpu::Table& table)
+      : pool_(threads), table_(table), ops_(pool_, table) {}
+
+  std::string description() const override {
+    return std::string("cpu ") + table_.name + " (" + std::to_string(pool_.threads()) +
+           (pool_.threads() == 1 ? " thread)" : " threads)");
+  }
+  DType activation_dtype() const override { return DType::f32; }
+
+  Result<Buffer> allocate(size_t bytes) override {
+    const size_t n = bytes == 0 ? 1 : bytes;
+    void* p = mmap(nullptr, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
+    if (p == MAP_FAILED) {
+      return make_error(ErrorCode::resource_exhausted, "no memory for " + format_bytes(bytes));
+    }
+    if (n >= kHugeFrom) madvise(p, n, MADV_HUGEPAGE);
+    return Buffer(static_cast<std::byte*>(p), n, unmap, nullptr);
+  }
+
+  Result<WeightView> import_weight(const WeightView& host) override {
+    const DType d = host.data.dtype;
+    if (d == DType::i8 || d == DType::u8 || d == DType::i16 || d == DType::i32 || d == DType::i64) {
+      return unsupported("dtype " + std::string(dtype_name(d)) + " is not a weight type");
+    }
+    return host;
+  }
+  Result<ExpertsView> import_experts(std::span<const WeightView> gate,
+                                     std::span<const WeightView> up,
+                                     std::span<const WeightView> down) override {
+    return ExpertsView{gate, up, down, nullptr};
+  }
+
+  void copy_to_device(void* device, const void* host, size_t bytes) override {
+    std::memcpy(device, host, bytes);
+  }
+  void copy_to_host(void* host, const void* device, size_t bytes) override {
+    std::memcpy(host, device, bytes);
+  }
+  Ops& ops() override { return ops_; }
+
+ private:
+  ThreadPool pool_;
+  const cpu::Table& table_;
+  cpu::CpuOps ops_;
+};
+
+const cpu::Table* table_for(CpuIsa isa) {
+  switch (isa) {
+    case CpuIsa::ref: return &cpu::ref_table();
+    case CpuIsa::avx2: return cpu::avx2_table();
+    case CpuIsa::avx512: return cpu::avx512_table();
+    case CpuIsa::automatic: break;
+  }
+  if (const auto* t = cpu::avx512_table()) return t;
+  if (const auto* t = cpu::avx2_table()) return t;
+  return &cpu::ref_table();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Device>> open_cpu(const CpuOptions& options) {
+  const cpu::Table* table = table_for(options.isa);
+  if (table == nullptr)
+    return unsupported("this CPU does not have the asked instruction set")
+        .with_hint("use --isa auto");
+  return std::unique_ptr<Device>(std::make_unique<CpuDevice>(options.threads, *table));
+}
+
+}  // namespace hadal::kernels

@@ -1,0 +1,122 @@
+#pragma once
+
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "kernels/cpu/table.h"
+#include "kernels/ops.h"
+
+namespace hadal::kernels::cpu {
+
+/// The ops of the CPU device: they split the work over a pool and leave the inner loops to a table.
+/// Activations are f32. Threading: one caller at a time.
+class CpuOps final : public Ops {
+ public:
+  CpuOps(ThreadPool& pool, const Table& table)
+      : pool_(pool), t_(table), scratch_(static_cast<size_t>(pool.threads())) {}
+
+  void clear(Mat x) override;
+  void embed(Mat out, const WeightView& table, const int32_t* ids) override;
+  void gather_rows(Mat out, Mat x, const int32_t* rows) override;
+  void repeat_cols(Mat out, Mat x) override;
+  void rms_norm(Mat out, Mat x, const float* weight, float eps) override;
+  void layer_norm(Mat out, Mat x, const float* weight, const float* bias, float eps) override;
+  void add(Mat x, Mat y) override;
+  void linear(std::span<const Projection> projections, Mat x) override;
+  void linear_grouped(Mat out, Mat x, const WeightView& weight, int64_t groups) override;
+  void rope_table(float* cos, float* sin, const int32_t* positions, int64_t tokens,
+                  const float* inv_freq, int64_t dims, float scale) override;
+  void rope(Mat x, int64_t heads, int64_t offset, const RopeView& table, bool interleaved,
+            bool inverse) override;
+  void kv_append(const KvView& kv, Mat x, const StepView& step) override;
+  void attention(const AttentionArgs& args, const StepView& step) override;
+  void mla_attention(const MlaArgs& args, const StepView& step) override;
+  void indexer_top_k(const IndexerArgs& args, const StepView& step) override;
+  void compress(const CompressArgs& args, const StepView& step) override;
+  void sink_attention(const SinkAttentionArgs& args, const StepView& step) override;
+  void swiglu(Mat out, Mat gate, Mat up, float limit) override;
+  void moe_gate(const MoeGateArgs& args, const StepView& step) override;
+  void moe_experts(Mat out, Mat x, const ExpertsView& experts, const int32_t* ids,
+                   const float* weights, int64_t experts_per_token, float limit) override;
+  void hyper_pre(const HyperArgs& args, Mat out, float* post, float* comb) override;
+  void hyper_post(Mat x, Mat y, const float* post, const float* comb, int64_t streams) override;
+  void hyper_head(const HyperArgs& args, Mat out) override;
+
+ private:
+  /// Growing memory that keeps its size: a step allocates only the first time it is this large.
+  class Scratch {
+   public:
+    float* floats(size_t slot, size_t n) {
+      if (slot >= slots_.size()) slots_.resize(slot + 1);
+      if (slots_[slot].size() < n) slots_[slot].resize(n);
+      return slots_[slot].data();
+    }
+
+   private:
+    std::vector<std::vector<float>> slots_;
+  };
+
+  /// Activations of a linear op; the 8-bit form is there when a weight wants it.
+  struct Input {
+    Mat x;
+    const int8_t* q = nullptr;
+    const float* scale = nullptr;
+    const int32_t* bias = nullptr;
+
+    Input rows(int64_t begin, int64_t count) const {
+      Input part{x.slice_rows(begin, count)};
+      if (q == nullptr) return part;
+      part.q = q + begin * x.cols;
+      part.scale = scale + begin * x.cols / 32;
+      part.bias = bias + begin * x.cols / 32;
+      return part;
+    }
+  };
+  /// The memory behind an Input's 8-bit form; keeps its size.
+  struct Quantized {
+    std::vector<int8_t> q;
+    std::vector<float> scale;
+    std::vector<int32_t> bias;
+  };
+  Input quantize(Mat x, Quantized& memory) const;
+  /// Rows [begin, end) of out = W x (+ bias), of the weight's rows from `first` on.
+  void linear_rows(const Mat& out, const WeightView& w, const float* bias, const Input& in,
+                   int64_t begin, int64_t end, int64_t first, int thread);
+  void few_tokens(const Mat& out, const WeightView& w, const Input& in, int64_t begin, int64_t end,
+                  int64_t first, int thread);
+  void many_tokens(const Mat& out, const WeightView& w, const Input& in, int64_t begin, int64_t end,
+                   int64_t first, int thread);
+  /// Row n of a weight as numbers, scales applied. out [k].
+  void weight_row(float* out, const WeightView& w, int64_t n) const;
+
+  float* mla_absorb(const MlaArgs& args, const float* q, int64_t head, float* latent, float* row);
+  void mla_absorbed(const MlaArgs& args, const StepView& step);
+  void mla_expanded(const MlaArgs& args, const StepView& step, int64_t sequence);
+  void hyper_mix(const HyperArgs& args, int64_t token, float* mix, float* row);
+
+  ThreadPool& pool_;
+  const Table& t_;
+  std::vector<Scratch> scratch_;  ///< one per thread
+  Scratch shared_;                ///< of the caller
+  std::vector<Quantized> quantized_ = std::vector<Quantized>(2);
+  std::vector<Input> group_inputs_;
+  std::vector<int32_t> pairs_;   ///< (token, choice) pairs in the order of their experts
+  std::vector<int32_t> groups_;  ///< experts in use: id, first pair, pairs
+};
+
+inline float* row_of(const Mat& m, int64_t i) {
+  return reinterpret_cast<float*>(m.data) + i * m.stride;
+}
+
+/// Where row r of a step's sequence lies in its stream.
+inline int64_t kv_row(const KvView& kv, const StepView& step, int64_t sequence, int64_t r) {
+  if (kv.ring_rows > 0) return step.slots[sequence] * kv.ring_rows + r % kv.ring_rows;
+  const int64_t page = step.block_table[sequence * step.blocks_max + r / kv.page_rows];
+  return page * kv.page_rows + r % kv.page_rows;
+}
+
+inline std::byte* kv_address(const KvView& kv, const StepView& step, int64_t sequence, int64_t r) {
+  return kv.data + kv_row(kv, step, sequence, r) * kv.width * dtype_info(kv.dtype).block_bytes;
+}
+
+}  // namespace hadal::kernels::cpu
