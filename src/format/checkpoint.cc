@@ -10,7 +10,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The .gguf of a directory that has no config.json, when there is exactly one model in it.
+bool has_safetensors(const fs::path& directory) {
+  std::error_code ec;
+  for (const auto& entry : fs::directory_iterator(directory, ec)) {
+    if (entry.path().extension() == ".safetensors") return true;
+  }
+  return fs::exists(directory / "model.safetensors.index.json", ec);
+}
+
+/// The .gguf of a directory, when there is exactly one model in it.
 Result<fs::path> lone_gguf(const fs::path& directory) {
   std::vector<fs::path> found;
   std::error_code ec;
@@ -36,12 +44,21 @@ Result<std::unique_ptr<const Checkpoint>> Checkpoint::open(const fs::path& path)
     return not_found(path.string() + ": no such file or directory");
   }
   if (fs::is_directory(status)) {
-    if (fs::exists(path / "config.json", ec)) return open_hf(path);
-    TRY(const fs::path gguf, lone_gguf(path));
-    return open_gguf(gguf);
+    // A repository of GGUF files may carry the original's config.json along.
+    const auto gguf = lone_gguf(path);
+    if (fs::exists(path / "config.json", ec) && !(gguf && !has_safetensors(path))) {
+      return open_hf(path);
+    }
+    if (!gguf) return gguf.error();
+    return open_gguf(*gguf);
   }
   if (path.extension() == ".gguf") return open_gguf(path);
-  if (path.extension() == ".safetensors") return open_hf(path);
+  if (path.extension() == ".safetensors") {
+    // One shard stands for the whole model.
+    const bool shard = path.filename().string().find("-of-") != std::string::npos &&
+                       fs::exists(path.parent_path() / "model.safetensors.index.json", ec);
+    return open_hf(shard ? path.parent_path() : path);
+  }
   return unsupported(path.string() + ": not a model directory, a .gguf or a .safetensors file");
 }
 

@@ -207,7 +207,8 @@ Status rope_scaling(Translator& t) {
   }
   if (t.has("rope.scaling.attn_factor")) {
     TRY(const double attn, t.gguf().double_or(t.key("rope.scaling.attn_factor"), 1));
-    s.set("attention_factor", shortest(attn));
+    // llama.cpp multiplies it with YaRN's own factor; Hugging Face's is the product.
+    s.set("attention_factor", shortest(attn) * (1 + kYarnLogMultiplier * std::log(factor)));
   }
   t.out.set("rope_scaling", std::move(s));
   return {};

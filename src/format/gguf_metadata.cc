@@ -134,8 +134,8 @@ Status put_rope_scaling(Keys& k) {
     k.f32("rope.scaling.yarn_log_multiplier", kYarnLogMultiplier * all);
   }
   if (s->find("attention_factor") != nullptr) {
-    TRY(const double factor_of_attention, s->double_at("attention_factor"));
-    k.f32("rope.scaling.attn_factor", factor_of_attention);
+    TRY(const double product, s->double_at("attention_factor"));
+    k.f32("rope.scaling.attn_factor", product / (1 + kYarnLogMultiplier * std::log(factor)));
   }
   return {};
 }

@@ -446,6 +446,8 @@ TEST(GgufCheckpointTest, SplitFilesOpenFromAnyPart) {
     EXPECT_EQ((*c)->files().size(), 2u);
     EXPECT_NE((*c)->find("model.norm.weight"), nullptr);
   }
+  dir.write("config.json", "{}");
+  EXPECT_TRUE(Checkpoint::open(dir.path()));
   dir.write("m-00002-of-00002.gguf", part(0, true));
   EXPECT_NE(Checkpoint::open(one).error().message.find("says it is part 0"), std::string::npos);
   const auto other = dir.write("renamed.gguf", part(0, false));

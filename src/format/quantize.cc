@@ -21,7 +21,7 @@ void q8_0(const float* in, std::byte* out) {
   const float inverse = d > 0 ? 1 / d : 0;
   store(out, stored);
   for (int j = 0; j < 32; ++j) {
-    const float q = std::clamp(std::nearbyint(in[j] * inverse), -127.0f, 127.0f);
+    const float q = round_within(in[j] * inverse, -127, 127);
     store(out + 2 + j, static_cast<int8_t>(q));
   }
 }
@@ -35,7 +35,7 @@ struct Fit {
 Fit fit_q4_0(const float* in, float inverse) {
   float xq = 0, qq = 0, xx = 0;
   for (int j = 0; j < 32; ++j) {
-    const float q = std::clamp(std::nearbyint(in[j] * inverse), -8.0f, 7.0f);
+    const float q = round_within(in[j] * inverse, -8, 7);
     const float w = in[j] * in[j];
     xq += w * in[j] * q;
     qq += w * q * q;
@@ -64,7 +64,7 @@ void q4_0(const float* in, std::byte* out) {
   store(out, stored);
   for (int j = 0; j < 16; ++j) {
     const auto q = [&](int i) {
-      return static_cast<unsigned>(std::clamp(std::nearbyint(in[i] * inverse), -8.0f, 7.0f) + 8);
+      return static_cast<unsigned>(round_within(in[i] * inverse, -8, 7) + 8);
     };
     out[2 + j] = static_cast<std::byte>(q(j) | q(j + 16) << 4);
   }

@@ -110,8 +110,8 @@ KBlock fit_block(const float* in, int levels) {
     const float min = dmin * static_cast<float>(out.scales.min[sub]);
     const float inverse = scale > 0 ? 1 / scale : 0;
     for (int i = 0; i < 32; ++i) {
-      const float q = std::nearbyint((in[32 * j + i] + min) * inverse);
-      out.q[32 * j + i] = static_cast<uint8_t>(std::clamp(q, 0.0f, static_cast<float>(levels)));
+      const float q = round_within((in[32 * j + i] + min) * inverse, 0, static_cast<float>(levels));
+      out.q[32 * j + i] = static_cast<uint8_t>(q);
     }
   }
   return out;
@@ -144,7 +144,7 @@ float fit_symmetric(const float* x) {
     const float inverse = -(32 + 0.25f * static_cast<float>(step)) / extreme;
     float xq = 0, qq = 0;
     for (int i = 0; i < 16; ++i) {
-      const float q = std::clamp(std::nearbyint(x[i] * inverse), -32.0f, 31.0f);
+      const float q = round_within(x[i] * inverse, -32, 31);
       const float w = x[i] * x[i];
       xq += w * x[i] * q;
       qq += w * q * q;
@@ -187,12 +187,12 @@ void quantize_q6_k(const float* in, std::byte* out) {
   const float d = f32_of_f16(stored);
   std::fill(out, out + 192, std::byte{0});
   for (int j = 0; j < 16; ++j) {
-    const float s = d != 0 ? std::clamp(std::nearbyint(scales[j] / d), -128.0f, 127.0f) : 0.0f;
+    const float s = d != 0 ? round_within(scales[j] / d, -128, 127) : 0.0f;
     store(out + 192 + j, static_cast<int8_t>(s));
     const float inverse = d * s != 0 ? 1 / (d * s) : 0;
     for (int i = 0; i < 16; ++i) {
       const int o = 16 * j + i, half = o / 128, row = o % 128 / 32, l = o % 32;
-      const float rounded = std::clamp(std::nearbyint(in[o] * inverse), -32.0f, 31.0f);
+      const float rounded = round_within(in[o] * inverse, -32, 31);
       const unsigned q = static_cast<unsigned>(static_cast<int>(rounded) + 32);
       out[half * 64 + o % 64] |= static_cast<std::byte>((q & 15) << (row >= 2 ? 4 : 0));
       out[128 + half * 32 + l] |= static_cast<std::byte>(q >> 4 << (2 * row));

@@ -199,6 +199,8 @@ TEST(HfCheckpointTest, ReadsShardsAndTokenizerFiles) {
   EXPECT_EQ((*c)->files().size(), 2u);
   EXPECT_EQ(*(*c)->generation_config().double_at("temperature"), 0.6);
   EXPECT_EQ((*c)->tokenizer_source()->chat_template, "D");
+  dir.write("model-1-of-1.safetensors", "not looked at: the index names the shards");
+  EXPECT_EQ((*Checkpoint::open(dir / "model-1-of-1.safetensors"))->tensors().size(), 2u);
   dir.write("chat_template.jinja", "J");
   EXPECT_EQ((*c)->tokenizer_source()->chat_template, "J");
 

@@ -48,7 +48,7 @@ constexpr SynthShape kShapes[] = {
      "hidden_size":4096,"num_attention_heads":32,"num_key_value_heads":8,"intermediate_size":12288,
      "head_dim":128,"vocab_size":151936,"max_position_embeddings":131072,"rope_theta":1000000,
      "rms_norm_eps":1e-06,"rope_scaling":{"rope_type":"yarn","factor":4.0,
-     "original_max_position_embeddings":32768,"attention_factor":0.8782488562869419})"},
+     "original_max_position_embeddings":32768,"attn_factor":0.8782488562869419})"},
     {"deepseek-llm-7b",
      R"("model_type":"llama","architectures":["LlamaForCausalLM"],"num_hidden_layers":30,
      "hidden_size":4096,"num_attention_heads":32,"num_key_value_heads":32,

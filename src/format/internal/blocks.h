@@ -1,10 +1,18 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 
 namespace hadal::format {
+
+/// The nearest whole number in [low, high], ties to even; |low| and |high| below 2^22. Adding 1.5 *
+/// 2^23 leaves no fraction bits, which is what rounds; no call, so loops become vector code.
+inline float round_within(float x, float low, float high) {
+  constexpr float kShift = 12582912.0f;
+  return std::clamp(x, low, high) + kShift - kShift;
+}
 
 /// The eight 6-bit scales and minima of a Q4_K or Q5_K block.
 struct KScales {
