@@ -114,7 +114,7 @@ std::optional<engine_api::ToolCall> parse_dsml_call(std::string_view body, const
   }
   engine_api::ToolCall call;
   call.name = *name;
-  call.arguments = "{";
+  call.arguments += '{';
   bool first = true;
   for (const Parameter& p : parameters) {
     if (!std::exchange(first, false)) call.arguments += ", ";
@@ -122,7 +122,7 @@ std::optional<engine_api::ToolCall> parse_dsml_call(std::string_view body, const
     call.arguments += ": ";
     append_value(call.arguments, p);
   }
-  call.arguments += "}";
+  call.arguments += '}';
   return call;
 }
 
