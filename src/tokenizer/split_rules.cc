@@ -199,7 +199,8 @@ Result<std::vector<SplitRule>> split_rules_of_gguf(std::string_view pre) {
     return out;
   };
   constexpr std::string_view kHanAndHangul = "[一-龥ࠀ-一가-퟿]+";
-  if (is({"deepseek-v3"}))
+  // V4 files carry the name of a model that splits alike; some V3.1 files have their own.
+  if (is({"deepseek-v3", "deepseek-v3.1", "joyai-llm"}))
     return parsed({R"(\p{N}{1,3})", "[一-龥぀-ゟ゠-ヿ]+", kDeepSeekV3});
   if (is({"deepseek-r1-qwen", "qwen2"})) return parsed({kQwen2});
   if (is({"llama-bpe", "llama3", "llama-v3"})) return parsed({kLlama3});

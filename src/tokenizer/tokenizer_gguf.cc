@@ -56,8 +56,9 @@ Result<Spec> read_tokenizer_gguf(const format::TokenizerSource& source) {
   }
   Spec out;
   TRY(out.rules, split_rules_of_gguf(source.gguf_pre));
-  // The name stands for all of Qwen 2's settings, NFC among them.
-  out.nfc = source.gguf_pre == "qwen2";
+  // The name stands for all settings of that family, Qwen 2's NFC among them; the distilled models
+  // kept it.
+  out.nfc = source.gguf_pre == "qwen2" || source.gguf_pre == "deepseek-r1-qwen";
   TRY_VOID(read_tokens(source, out));
   std::vector<Bpe::Merge> merges;
   merges.reserve(source.merges.size());

@@ -135,6 +135,7 @@ Status read_added(const Value& root, Spec& out) {
                        std::to_string(id) + " has another token");
       }
     }
+    if (token.special) out.tokens.hide(token.id);  // plain text must not reach it
     out.added.push_back(std::move(token));
   }
   return {};

@@ -28,6 +28,8 @@ class TokenTable {
   /// Sets what an id stands for. `searchable` tokens are found by find(). Errors: corrupt when the
   /// id is out of range or set already.
   Status add(int32_t id, std::string_view bytes, bool searchable);
+  /// Takes a token out of what find() will find, so that no merge can lead to it.
+  void hide(int32_t id) { entries_[static_cast<size_t>(id)].searchable = false; }
   /// Makes find() work; call once after the last add().
   void finish();
   std::string_view bytes(int32_t id) const {
