@@ -154,18 +154,21 @@ TEST(RepackTest, ForeignBlocksKeepTheirValues) {
 
   std::vector<std::byte> q3(110, std::byte{0});
   store(q3.data() + 108, f16_of_f32(0.5f));
-  q3[96] = std::byte{0x05};       // scale 0: low bits 5 ...
-  q3[104] = std::byte{0x03};      // ... high bits 3: 53 - 32 = 21
-  q3[32 + 2] = std::byte{0x03};   // number 2: low bits 3
-  q3[2] = std::byte{0x01};        // and its high bit: 3
-  q3[32 + 33] = std::byte{0x80};  // second half, row 3, number 1: low bits 2, no high bit: -2
-  q3[99] = std::byte{0x10};       // scale 3's upper neighbour: scale 11 low bits 1
+  q3[96] = std::byte{0x05};           // scale 0: low bits 5 ...
+  q3[104] = std::byte{0x03};          // ... high bits 3: 53 - 32 = 21
+  q3[32 + 2] = std::byte{0x03};       // number 2: low bits 3
+  q3[2] = std::byte{0x01};            // and its high bit: 3
+  q3[32 + 33] = std::byte{0x80};      // second half, row 3, number 1: low bits 2, no high bit: -2
+  q3[99] = std::byte{0x10};           // scale 3's upper neighbour: scale 11 low bits 1
+  q3[32 + 32 + 5] = std::byte{0x04};  // second half, row 1, number 5: low bits 1 ...
+  q3[5] = std::byte{1 << 5};          // ... with its high bit: 1
   const auto three = repack({"t", 11, Shape{1, 256}, q3});
   ASSERT_TRUE(three);
   ASSERT_TRUE(dequantize(DType::q6_k, *three, out));
   EXPECT_EQ(out[2], 0.5f * 21 * 3);
   EXPECT_EQ(out[0], 0.5f * 21 * -4);
   EXPECT_EQ(out[128 + 96 + 1], 0.5f * (0 - 32) * -2);
+  EXPECT_EQ(out[128 + 32 + 5], 0.5f * (0 - 32) * 1);
   EXPECT_EQ(out[11 * 16], 0.5f * (1 - 32) * -4);
   EXPECT_EQ(repack({"t", 10, Shape{1, 256}, q3}).error().code, ErrorCode::unsupported);
 }
