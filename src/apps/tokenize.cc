@@ -97,7 +97,10 @@ Result<int> run(const config::Flags& flags) {
   if (flags.boolean("count")) {
     out = std::to_string(ids.size());
   } else if (flags.boolean("ids")) {
-    for (const int32_t id : ids) out += (out.empty() ? "" : ",") + std::to_string(id);
+    for (const int32_t id : ids) {
+      if (!out.empty()) out += ',';
+      out += std::to_string(id);
+    }
   } else {
     for (const int32_t id : ids) {
       if (!out.empty()) out += '\n';

@@ -4,6 +4,7 @@
 #include <bit>
 #include <functional>
 #include <queue>
+#include <unordered_map>
 
 #include "base/check.h"
 #include "base/utf8.h"
@@ -11,7 +12,7 @@
 namespace hadal::tokenizer {
 namespace {
 
-// Words up to this many bytes merge in a flat array; longer ones with a heap.
+// Words up to this many bytes merge in a flat array; longer ones with a queue.
 constexpr size_t kShortWord = 48;
 
 // The alphabet: printable Latin-1 bytes stand for themselves, the others for U+0100 onwards.
@@ -40,6 +41,58 @@ size_t hash_pair(uint64_t pair) {
   // Fibonacci hashing; the high bits are the well-mixed ones.
   return static_cast<size_t>((pair * 0x9E3779B97F4A7C15u) >> 24);
 }
+
+/// The places of a word where a merge applies, lowest rank first, then leftmost. Places of one rank
+/// mostly come in order and wait in a plain queue, so that a megabyte of blanks costs no sorting; a
+/// place that comes late goes to a heap.
+class MergeQueue {
+ public:
+  struct Place {
+    uint32_t rank, position;
+  };
+  bool empty() const { return ranks_.empty(); }
+
+  void push(Place p) {
+    Bucket& b = buckets_[p.rank];
+    if (b.empty()) {
+      ranks_.push(p.rank);
+      b.in_order.clear();
+      b.head = 0;
+    }
+    if (b.head == b.in_order.size() || p.position >= b.in_order.back()) {
+      b.in_order.push_back(p.position);
+    } else {
+      b.late.push(p.position);
+    }
+  }
+
+  Place pop() {
+    const uint32_t rank = ranks_.top();
+    Bucket& b = buckets_[rank];
+    const bool take_late =
+        !b.late.empty() && (b.head == b.in_order.size() || b.late.top() < b.in_order[b.head]);
+    const uint32_t position = take_late ? b.late.top() : b.in_order[b.head];
+    if (take_late) {
+      b.late.pop();
+    } else {
+      ++b.head;
+    }
+    if (b.empty()) ranks_.pop();
+    return {rank, position};
+  }
+
+ private:
+  template <class T>
+  using MinHeap = std::priority_queue<T, std::vector<T>, std::greater<T>>;
+  struct Bucket {
+    std::vector<uint32_t> in_order;
+    size_t head = 0;
+    MinHeap<uint32_t> late;
+    bool empty() const { return head == in_order.size() && late.empty(); }
+  };
+  std::unordered_map<uint32_t, Bucket> buckets_;
+  MinHeap<uint32_t> ranks_;  // of the buckets that are not empty
+};
 
 uint64_t pair_of(int32_t left, int32_t right) {
   return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
@@ -204,41 +257,34 @@ void Bpe::merge_long(const std::vector<int32_t>& ids, std::vector<int32_t>& out)
     int32_t id;
     uint32_t prev, next;  // kEnd: none
   };
-  struct Candidate {
-    uint32_t rank, position;
-    int32_t left, right;  // what stood there when it was found; stale otherwise
-    bool operator>(const Candidate& o) const {
-      return rank != o.rank ? rank > o.rank : position > o.position;
-    }
-  };
   constexpr uint32_t kEnd = ~uint32_t{0};
   const auto n = static_cast<uint32_t>(ids.size());
   std::vector<Symbol> symbols(n);
-  std::vector<Candidate> first;
   for (uint32_t i = 0; i < n; ++i) {
     symbols[i] = {ids[i], i == 0 ? kEnd : i - 1, i + 1 == n ? kEnd : i + 1};
-    const Rule* rule = i + 1 < n ? find(ids[i], ids[i + 1]) : nullptr;
-    if (rule) first.push_back({rule->rank, i, ids[i], ids[i + 1]});
   }
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue(std::greater<>{},
-                                                                               std::move(first));
-  const auto offer = [&](uint32_t at) {
-    if (at == kEnd || symbols[at].next == kEnd) return;
-    const int32_t left = symbols[at].id, right = symbols[symbols[at].next].id;
-    if (const Rule* rule = find(left, right)) queue.push({rule->rank, at, left, right});
+  // The rule for a symbol that is still there and the one after it.
+  const auto rule_at = [&](uint32_t at) -> const Rule* {
+    if (at == kEnd || symbols[at].id == kNoToken || symbols[at].next == kEnd) return nullptr;
+    return find(symbols[at].id, symbols[symbols[at].next].id);
   };
+  MergeQueue queue;
+  const auto offer = [&](uint32_t at) {
+    if (const Rule* rule = rule_at(at)) queue.push({rule->rank, at});
+  };
+  for (uint32_t i = 0; i < n; ++i) offer(i);
   while (!queue.empty()) {
-    const Candidate c = queue.top();
-    queue.pop();
-    Symbol& s = symbols[c.position];
-    if (s.id != c.left || s.next == kEnd || symbols[s.next].id != c.right) continue;
+    const auto [rank, position] = queue.pop();
+    const Rule* rule = rule_at(position);
+    if (!rule || rule->rank != rank) continue;  // its neighbourhood has changed meanwhile
+    Symbol& s = symbols[position];
     Symbol& gone = symbols[s.next];
-    s.id = find(c.left, c.right)->merged;
+    s.id = rule->merged;
     s.next = gone.next;
     gone.id = kNoToken;
-    if (s.next != kEnd) symbols[s.next].prev = c.position;
+    if (s.next != kEnd) symbols[s.next].prev = position;
     offer(s.prev);
-    offer(c.position);
+    offer(position);
   }
   for (uint32_t i = 0; i != kEnd && n > 0; i = symbols[i].next) out.push_back(symbols[i].id);
 }
