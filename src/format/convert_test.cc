@@ -9,8 +9,14 @@
 #include <string>
 #include <vector>
 
+#include "format/gguf.h"
+#include "format/gguf_metadata.h"
+#include "format/gguf_writer.h"
 #include "format/internal/temp_dir.h"
+#include "format/mapped_file.h"
+#include "format/output_file.h"
 #include "format/quantize.h"
+#include "format/tensor_list.h"
 
 namespace hadal::format {
 namespace {
@@ -200,6 +206,72 @@ TEST(ConvertTest, LlamaRowsBecomeNeighboursAndTheFlagSaysSo) {
   }
   // Our own reader has the formula; the table for other readers must not be applied twice.
   EXPECT_EQ((*gguf)->find("rope_freqs.weight"), nullptr);
+}
+
+/// A GGUF file with k_b and v_b instead of kv_b, as llama.cpp's newer converter writes.
+void write_split_latent(const Checkpoint& from, const fs::path& out) {
+  const json::Value& c = from.config();
+  const int64_t heads = *c.int_at("num_attention_heads"), latent = *c.int_at("kv_lora_rank");
+  const int64_t nope = *c.int_at("qk_nope_head_dim"), value = *c.int_at("v_head_dim");
+  const fs::path joined = out.string() + ".joined";
+  ASSERT_TRUE(convert(from, joined, {.dtype = DType::f32}));
+  const auto map = MappedFile::open(joined);
+  const auto gguf = Gguf::parse(map->bytes());
+  GgufWriter w;
+  ASSERT_TRUE(put_model_metadata(w, c, {.name = "split", .latent_split = true}));
+  std::vector<std::vector<float>> data;
+  for (const GgufTensor& t : gguf->tensors()) {
+    std::vector<float> all(t.bytes.size() / 4);
+    std::memcpy(all.data(), t.bytes.data(), t.bytes.size());
+    std::string name(t.name);
+    const size_t at = name.find("attn_kv_b");
+    if (at == std::string::npos) {
+      ASSERT_TRUE(w.add_tensor(name, DType::f32, t.shape));
+      data.push_back(std::move(all));
+      continue;
+    }
+    std::vector<float> k, v;
+    for (int64_t h = 0; h < heads; ++h) {
+      const float* head = all.data() + h * (nope + value) * latent;
+      for (int64_t i = 0; i < latent; ++i) {
+        for (int64_t n = 0; n < nope; ++n) k.push_back(head[n * latent + i]);
+      }
+      v.insert(v.end(), head + nope * latent, head + (nope + value) * latent);
+    }
+    ASSERT_TRUE(
+        w.add_tensor(name.replace(at, 9, "attn_k_b"), DType::f32, Shape{heads, latent, nope}));
+    ASSERT_TRUE(
+        w.add_tensor(name.replace(at, 8, "attn_v_b"), DType::f32, Shape{heads, value, latent}));
+    data.push_back(std::move(k));
+    data.push_back(std::move(v));
+  }
+  auto file = OutputFile::create(out);
+  ASSERT_TRUE(file);
+  ASSERT_TRUE(file->write(w.header()));
+  for (const auto& d : data) {
+    ASSERT_TRUE(file->write(std::as_bytes(std::span(d))));
+    ASSERT_TRUE(file->pad(GgufWriter::kAlignment));
+  }
+  ASSERT_TRUE(file->commit());
+}
+
+TEST(ConvertTest, SplitLatentProjectionsAreJoined) {
+  const TempDir dir;
+  const auto original = Checkpoint::open(golden("deepseek_v3"));
+  const fs::path file = dir / "split.gguf";
+  write_split_latent(**original, file);
+  const auto split = Checkpoint::open(file);
+  ASSERT_TRUE(split) << split.error().message;
+  EXPECT_EQ((*split)->find("model.layers.0.self_attn.kv_b_proj.weight"), nullptr);
+  EXPECT_EQ((*split)->find("model.layers.0.self_attn.k_b_proj.weight")->view.shape,
+            (Shape{4, 32, 16}));
+  EXPECT_TRUE(tensor_problems(**split)->empty());
+  ASSERT_TRUE(
+      convert(**split, dir / "back", {.to = CheckpointKind::safetensors, .dtype = DType::f32}));
+  expect_same_numbers(**original, **Checkpoint::open(dir / "back"));
+  // GGUF to GGUF leaves them as they are.
+  ASSERT_TRUE(convert(**split, dir / "again.gguf", {.dtype = DType::f32}));
+  expect_same_numbers(**split, **Checkpoint::open(dir / "again.gguf"));
 }
 
 TEST(ConvertTest, NothingIsLeftBehindWhenStopped) {

@@ -224,6 +224,7 @@ Result<std::optional<int64_t>> token_id(const Gguf& g, std::string_view key, siz
 Result<TokenizerSource> GgufCheckpoint::read_tokenizer() const {
   const Gguf& g = parts_.front();
   TokenizerSource out;
+  if (g.find("tokenizer.ggml.model") == nullptr) return not_found("holds no tokenizer");
   TRY(out.gguf_model, g.string_at("tokenizer.ggml.model"));
   TRY(out.gguf_pre, g.string_or("tokenizer.ggml.pre", ""));
   TRY(out.chat_template, g.string_or("tokenizer.chat_template", ""));
