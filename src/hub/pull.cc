@@ -373,11 +373,6 @@ Result<PullReport> Puller::run(const std::function<bool(const PullProgress&)>& p
 
 Result<PullReport> pull(const PullOptions& options,
                         const std::function<bool(const PullProgress&)>& progress) {
-  std::error_code ec;
-  fs::create_directories(options.to, ec);
-  if (ec) return errno_error(ec.value(), "create " + options.to.string());
-  DirectoryLock lock;
-  TRY_VOID(lock.take(options.to));
   TRY(const auto client, http::Client::create(options.http));
   // The listing waits for the network, so it has a thread too: a cancel is heard at once.
   std::atomic<bool> cancel{false};
@@ -388,6 +383,11 @@ Result<PullReport> pull(const PullOptions& options,
     if (!progress({})) cancel = true;
   }
   TRY(Listing files, listing.get());
+  std::error_code ec;
+  fs::create_directories(options.to, ec);
+  if (ec) return errno_error(ec.value(), "create " + options.to.string());
+  DirectoryLock lock;
+  TRY_VOID(lock.take(options.to));
   return Puller(options, std::move(files)).run(progress);
 }
 
