@@ -120,6 +120,48 @@ TEST(SynthTest, NativeSafetensorsHaveScales) {
   EXPECT_FALSE((*c)->tokenizer_source()->tokenizer_json.empty());
 }
 
+TEST(SynthTest, TokenizersSurviveBothDirections) {
+  for (const char* shape :
+       {"deepseek-r1-distill-qwen-1.5b", "deepseek-coder-1.3b", "deepseek-v2-lite"}) {
+    const TempDir dir;
+    ASSERT_TRUE(synthesize({.shape = shape,
+                            .to = CheckpointKind::safetensors,
+                            .dtype = DType::bf16,
+                            .layers = 1,
+                            .vocab = 300,
+                            .experts = 8},
+                           dir / "hf"));
+    const auto hf = Checkpoint::open(dir / "hf");
+    if (std::string_view(shape) == "deepseek-v2-lite") {
+      // The published V3 file has the line ends themselves in its pattern.
+      std::string text = (*hf)->tokenizer_source()->tokenizer_json;
+      const std::string escaped = R"([^\\r\\n\\p{L})", plain = R"([^\r\n\\p{L})";
+      ASSERT_NE(text.find(escaped), std::string::npos);
+      text.replace(text.find(escaped), escaped.size(), plain);
+      dir.write("hf/tokenizer.json", text);
+    }
+    ASSERT_TRUE(convert(**hf, dir / "m.gguf", {.dtype = DType::q8_0}));
+    const auto gguf = Checkpoint::open(dir / "m.gguf");
+    const auto lists = (*gguf)->tokenizer_source();
+    ASSERT_TRUE(lists) << lists.error().message;
+    EXPECT_TRUE(lists->tokenizer_json.empty()) << "its pre-tokenizer has a name";
+    EXPECT_EQ(lists->tokens.size(), 300u);
+    EXPECT_EQ(lists->tokens[256], "<｜begin▁of▁sentence｜>");
+    EXPECT_EQ(lists->token_types[256], 3);
+    EXPECT_EQ(lists->bos_id, 256);
+    EXPECT_EQ(lists->eos_id, 257);
+    EXPECT_EQ(lists->add_bos, true);
+    ASSERT_TRUE(
+        convert(**gguf, dir / "back", {.to = CheckpointKind::safetensors, .dtype = DType::bf16}));
+    const auto back = (*Checkpoint::open(dir / "back"))->tokenizer_source();
+    ASSERT_TRUE(back);
+    if (std::string_view(shape) != "deepseek-v2-lite") {
+      EXPECT_EQ(back->tokenizer_json, (*hf)->tokenizer_source()->tokenizer_json);
+    }
+    EXPECT_EQ(back->tokenizer_config_json, (*hf)->tokenizer_source()->tokenizer_config_json);
+  }
+}
+
 TEST(SynthTest, RefusesWhatItCannotMake) {
   const TempDir dir;
   EXPECT_EQ(synthesize({.shape = "gpt"}, dir / "m").error().code, ErrorCode::not_found);
