@@ -124,16 +124,17 @@ TEST(UnicodeTest, Classes) {
 TEST(NfcTest, ComposesAndOrders) {
   const std::pair<std::string, std::string> cases[] = {
       {"e\u0301", "\u00E9"},
-      {"A\u030A\u212B", "\u00C5\u00C5"},  // Angstrom sign: one other letter
-      {"\u1112\u1161\u11AB", "\uD55C"},   // Hangul L V T
-      {"\uD558\u11AB", "\uD55C"},         // LV T
-      {"a\u0323\u0302", "\u1EAD"},        // in order
-      {"a\u0302\u0323", "\u1EAD"},        // ordered by combining class
-      {"a\u0301\u0300", "\u00E1\u0300"},  // the second is blocked
-      {"\u0958", "\u0915\u093C"},         // excluded from composition
-      {"\u0344", "\u0308\u0301"},         // a mark that decomposes
-      {"\u0301e", "\u0301e"},             // a mark without a base
-      {"e\xFF\u0301", "e\xFF\u0301"},     // an ill-formed byte stands between
+      {"A\u030A\u212B", "\u00C5\u00C5"},   // Angstrom sign: one other letter
+      {"\u1112\u1161\u11AB", "\uD55C"},    // Hangul L V T
+      {"\uD558\u11AB", "\uD55C"},          // LV T
+      {"a\u0323\u0302", "\u1EAD"},         // in order
+      {"a\u0302\u0323", "\u1EAD"},         // ordered by combining class
+      {"a\u0301\u0300", "\u00E1\u0300"},   // the second finds no partner
+      {"a\u0305\u0301", "a\u0305\u0301"},  // and is blocked by a mark of its own class
+      {"\u0958", "\u0915\u093C"},          // excluded from composition
+      {"\u0344", "\u0308\u0301"},          // a mark that decomposes
+      {"\u0301e", "\u0301e"},              // a mark without a base
+      {"e\xFF\u0301", "e\xFF\u0301"},      // an ill-formed byte stands between
       {"x\u0F71\u0F72\u0F73", "x\u0F71\u0F71\u0F72\u0F72"},
   };
   for (const auto& [in, out] : cases) {

@@ -74,24 +74,32 @@ Ids merge_by_definition(const std::vector<std::pair<std::string, std::string>>& 
   return out;
 }
 
-TEST(TokenizerTest, ShortAndLongWordsMergeByDefinition) {
-  std::mt19937 random(7);
-  // A random vocabulary over three letters: merges of earlier tokens, no text twice.
+// A vocabulary over three letters: merges of earlier tokens in random order, no text twice.
+Vocabulary random_vocabulary(std::mt19937& random) {
   std::vector<std::string> tokens = {"a", "b", "c"};
   Vocabulary v;
-  while (v.merges.size() < 60) {
+  while (v.merges.size() < 40) {
     const std::string left = tokens[random() % tokens.size()];
     const std::string right = tokens[random() % tokens.size()];
+    if (left.size() + right.size() > 6) continue;
     if (std::find(tokens.begin(), tokens.end(), left + right) != tokens.end()) continue;
     tokens.push_back(left + right);
     v.merges.emplace_back(left, right);
   }
   std::shuffle(v.merges.begin(), v.merges.end(), random);
-  const auto tok = open(v);
+  return v;
+}
+
+TEST(TokenizerTest, ShortAndLongWordsMergeByDefinition) {
+  std::mt19937 random(7);
   for (int round = 0; round < 400; ++round) {
-    std::string word;
-    for (size_t n = random() % 150; n > 0; --n) word += static_cast<char>('a' + random() % 3);
-    EXPECT_EQ(tok->encode(word), merge_by_definition(v.merges, word)) << word;
+    const Vocabulary v = random_vocabulary(random);
+    const auto tok = open(v);
+    for (const size_t length : {10u, 47u, 48u, 49u, 120u}) {
+      std::string word;
+      while (word.size() < length) word += static_cast<char>('a' + random() % 3);
+      ASSERT_EQ(tok->encode(word), merge_by_definition(v.merges, word)) << word;
+    }
   }
 }
 
@@ -110,6 +118,12 @@ TEST(TokenizerTest, PlainTextNeverYieldsMarkup) {
   EXPECT_THAT(tok->encode("<think>").size(), 7u);
   EXPECT_THAT(tok->encode("a\u00F6"), ElementsAre('a', kOe));  // a letter that was added
   EXPECT_THAT(tok->encode_with_specials("<s>ab<think></s>"), ElementsAre(kBos, 256, kThink, kEos));
+}
+
+TEST(TokenizerTest, NotEvenOneSpecialLetter) {
+  const auto tok = open({.added = R"({"content":"\u00A7","special":true,"normalized":true})"});
+  EXPECT_THAT(tok->encode("\u00A7"), ElementsAre(0xC2, 0xA7));
+  EXPECT_THAT(tok->encode_with_specials("\u00A7"), ElementsAre(256));
 }
 
 TEST(TokenizerTest, PromptsAreMadeOfPieces) {
