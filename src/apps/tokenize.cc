@@ -79,7 +79,7 @@ Result<int> run(const config::Flags& flags) {
   const tokenizer::Tokenizer& tok = **opened;
 
   std::string text = flags.positional(1);
-  if (text.empty() || text == "-") {
+  if (flags.positionals().size() < 2 || text == "-") {
     TRY(text, read_stdin());
   }
   std::vector<int32_t> ids;

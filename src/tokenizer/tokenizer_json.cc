@@ -238,23 +238,36 @@ Status read_specials(const Value& root, const std::string& config_text, Spec& ou
   return {};
 }
 
+Result<Spec> read_root(const Value& root, const std::string& config_text) {
+  const Value* model = root.find("model");
+  if (!model) return corrupt("tokenizer.json: model is missing");
+  TRY_VOID(check_model(*model));
+  Spec out;
+  TRY(out.rules, read_pre_tokenizer(root.find("pre_tokenizer")));
+  TRY(out.nfc, read_normalizer(root.find("normalizer")));
+  TRY_VOID(read_vocab(*model, out));
+  TRY_VOID(read_added(root, out));
+  out.tokens.finish();
+  TRY_VOID(read_merges(*model, out));
+  TRY_VOID(read_specials(root, config_text, out));
+  return out;
+}
+
 }  // namespace
 
 Result<Spec> read_tokenizer_json(const format::TokenizerSource& source) {
   auto root = json::parse(source.tokenizer_json, kLimits);
-  if (!root) return corrupt("tokenizer.json: " + root.error().message);
-  const Value* model = root->find("model");
-  if (!model) return corrupt("tokenizer.json: model is missing");
-  TRY_VOID(check_model(*model));
-  Spec out;
-  TRY(out.rules, read_pre_tokenizer(root->find("pre_tokenizer")));
-  TRY(out.nfc, read_normalizer(root->find("normalizer")));
-  TRY_VOID(read_vocab(*model, out));
-  TRY_VOID(read_added(*root, out));
-  out.tokens.finish();
-  TRY_VOID(read_merges(*model, out));
-  TRY_VOID(read_specials(*root, source.tokenizer_config_json, out));
-  return out;
+  if (!root) {
+    const bool large = root.error().code == ErrorCode::too_large;
+    return make_error(large ? ErrorCode::too_large : ErrorCode::corrupt,
+                      "tokenizer.json: " + root.error().message);
+  }
+  auto spec = read_root(*root, source.tokenizer_config_json);
+  // A member that is missing or of another kind: to the JSON wrapper that is a wrong argument.
+  if (!spec && spec.error().code == ErrorCode::invalid_argument) {
+    return corrupt("tokenizer.json: " + spec.error().message);
+  }
+  return spec;
 }
 
 }  // namespace hadal::tokenizer

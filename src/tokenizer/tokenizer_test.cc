@@ -247,8 +247,8 @@ TEST(TokenizerTest, SaysWhatIsWrongWithAFile) {
               "\"added_tokens\":[{\"id\":256,\"content\":\"ab\","
               "\"special\":true}"),
        ErrorCode::corrupt, "the result"},
-      {change("\"added_tokens\":[", "\"added_tokens\":[{\"content\":\"<s>\"}"),
-       ErrorCode::invalid_argument, "id"},
+      {change("\"added_tokens\":[", "\"added_tokens\":[{\"content\":\"<s>\"}"), ErrorCode::corrupt,
+       "id"},
       {change("\"merges\":", "\"byte_fallback\":true,\"merges\":"), ErrorCode::unsupported,
        "byte_fallback"},
   };
