@@ -89,6 +89,7 @@ def array(name, type_name, comment, values):
 def write(path, arrays):
     head = ("// Written by tools/make_unicode_tables.py; do not edit. "
             "Unicode data: Unicode License v3.\n"
+            "// A table may be longer than a file of code.\n"
             "// clang-format off\n"
             "#include \"tokenizer/internal/unicode_tables.h\"\n\nnamespace hadal::tokenizer {\n\n")
     path.write_text(head + "\n".join(arrays) + "\n}  // namespace hadal::tokenizer\n")

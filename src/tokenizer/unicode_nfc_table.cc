@@ -1,4 +1,5 @@
 // Written by tools/make_unicode_tables.py; do not edit. Unicode data: Unicode License v3.
+// A table may be longer than a file of code.
 // clang-format off
 #include "tokenizer/internal/unicode_tables.h"
 

@@ -2,9 +2,9 @@
 //
 // usage: node run.mjs TOKENIZER_TOOL [--seed N] [--count N] [--family NAME] [--every-code-point]
 //
-// The judge is the Rust library (through @anush008/tokenizers, which is tokenizers 0.22.2): every id
-// must agree on every string. The JavaScript library @huggingface/tokenizers must agree on strings of
-// common characters; it follows the Unicode version of the JavaScript engine elsewhere.
+// The judge is the Rust library (through @anush008/tokenizers, which is tokenizers 0.22.2): every
+// id must agree on every string. The JavaScript library @huggingface/tokenizers must agree on
+// strings of common characters; it follows the Unicode version of the JavaScript engine elsewhere.
 import {spawnSync} from 'node:child_process';
 import {mkdtempSync, rmSync, writeFileSync} from 'node:fs';
 import {createRequire} from 'node:module';
@@ -33,13 +33,19 @@ function hadal(file, mode, inputs) {
   const input = inputs.map((s) => JSON.stringify(s)).join('\n') + '\n';
   const run = spawnSync(tool, [file, mode], {input, maxBuffer: 2 ** 31 - 1, encoding: 'utf8'});
   if (run.status !== 0) throw new Error(`tokenizer_tool: ${run.stderr || run.error || run.signal}`);
-  return run.stdout.trim().split('\n').map((line) => JSON.parse(line));
+  return run.stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
 }
 
 function report(what, input, ours, theirs) {
   if (++failures > 10) return;
   console.log(`DIFFERENT: ${what}\n  input  ${JSON.stringify(input).slice(0, 600)}`);
-  console.log(`  hadal  ${JSON.stringify(ours).slice(0, 300)}\n  theirs ${JSON.stringify(theirs).slice(0, 300)}`);
+  console.log(
+    `  hadal  ${JSON.stringify(ours).slice(0, 300)}\n` +
+      `  theirs ${JSON.stringify(theirs).slice(0, 300)}`,
+  );
 }
 
 function compare(what, inputs, ours, theirs) {
@@ -53,7 +59,8 @@ function compare(what, inputs, ours, theirs) {
 
 async function encodeAll(native, inputs) {
   const out = [];
-  for (const s of inputs) out.push((await native.encode(s, null, {addSpecialTokens: false})).getIds());
+  for (const s of inputs)
+    out.push((await native.encode(s, null, {addSpecialTokens: false})).getIds());
   return out;
 }
 
@@ -64,7 +71,8 @@ async function checkFamily(name, directory) {
   writeFileSync(file, text);
   const native = Native.fromString(text);
   const random = new Random(seed);
-  const specials = json.added_tokens.filter((t, i) => i < 8 || i >= json.added_tokens.length - 40)
+  const specials = json.added_tokens
+    .filter((t, i) => i < 8 || i >= json.added_tokens.length - 40)
     .map((t) => t.content);
 
   const plain = Array.from({length: count}, () => randomString(random));
@@ -76,12 +84,22 @@ async function checkFamily(name, directory) {
   compare(`${name} plain`, usable, hadal(file, 'plain', usable), await encodeAll(native, usable));
 
   const marked = Array.from({length: count}, () => randomString(random, {specials}));
-  compare(`${name} special`, marked, hadal(file, 'special', marked), await encodeAll(native, marked));
+  compare(
+    `${name} special`,
+    marked,
+    hadal(file, 'special', marked),
+    await encodeAll(native, marked),
+  );
 
   const size = native.getVocabSize(true);
-  const single = new Set(json.added_tokens.filter((t) => [...t.content].length === 1).map((t) => t.id));
-  const ids = Array.from({length: count}, () => Array.from({length: 1 + random.below(12)},
-    () => random.below(size)).filter((id) => !single.has(id) && native.idToToken(id) !== null));
+  const single = new Set(
+    json.added_tokens.filter((t) => [...t.content].length === 1).map((t) => t.id),
+  );
+  const ids = Array.from({length: count}, () =>
+    Array.from({length: 1 + random.below(12)}, () => random.below(size)).filter(
+      (id) => !single.has(id) && native.idToToken(id) !== null,
+    ),
+  );
   const decoded = [];
   for (const list of ids) decoded.push(await native.decode(list, false));
   compare(`${name} decode`, ids, hadal(file, 'decode', ids), decoded);
@@ -89,10 +107,15 @@ async function checkFamily(name, directory) {
   // The JavaScript library's Digits and added tokens differ from the Rust library's.
   if (name === 'flags' || JSON.stringify(json.pre_tokenizer).includes('Digits')) return;
   const script = new Script(json, {});
-  const common = Array.from({length: count / 4}, () => randomString(random, {common: true}))
-    .filter((s) => !longAdded.some((c) => s.includes(c)));
-  compare(`${name} plain, @huggingface/tokenizers`, common, hadal(file, 'plain', common),
-    common.map((s) => script.encode(s, {add_special_tokens: false}).ids));
+  const common = Array.from({length: count / 4}, () => randomString(random, {common: true})).filter(
+    (s) => !longAdded.some((c) => s.includes(c)),
+  );
+  compare(
+    `${name} plain, @huggingface/tokenizers`,
+    common,
+    hadal(file, 'plain', common),
+    common.map((s) => script.encode(s, {add_special_tokens: false}).ids),
+  );
 }
 
 console.log(`seed ${seed}, ${count} strings`);
