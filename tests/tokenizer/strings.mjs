@@ -109,5 +109,16 @@ export function* everyCodePoint() {
 }
 
 export const longStrings = [
-  ' ', 'a', ' ', 'x', '\n', '你', '1', '!', "'", 'e', '\u0301', 'ab', '\u3000', 'a', ' \n',
+  ' '.repeat(100_000),
+  'a'.repeat(100_000),
+  ' '.repeat(50_000) + 'x',
+  '\n'.repeat(20_000),
+  '你'.repeat(20_000),
+  '1'.repeat(20_000),
+  '!'.repeat(20_000),
+  "'".repeat(20_000),
+  'e' + '\u0301'.repeat(5_000),
+  'ab'.repeat(30_000),
+  '\u3000'.repeat(10_000) + 'a',
+  ' \n'.repeat(10_000),
 ];
