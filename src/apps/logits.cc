@@ -7,6 +7,7 @@
 
 #include "apps/command.h"
 #include "apps/open_model.h"
+#include "format/output_file.h"
 #include "format/safetensors_writer.h"
 #include "model/model.h"
 #include "model/score.h"
@@ -96,16 +97,15 @@ Result<int> run(const config::Flags& flags) {
   const int64_t vocab = model->config().vocab;
   const model::ScoreOptions options{.chunk = flags.integer("chunk"),
                                     .kv_dtype = *dtype_from_name(flags.text("kv-dtype"))};
-  std::vector<float> logits;
-  logits.reserve(ids.size() * static_cast<size_t>(vocab));
-  TRY_VOID(model::score_tokens(*model, *device, ids, options,
-                               [&](int64_t, std::span<const float> rows) -> Status {
-                                 logits.insert(logits.end(), rows.begin(), rows.end());
-                                 return {};
-                               }));
-  const ConstTensorView view{reinterpret_cast<const std::byte*>(logits.data()), DType::f32,
-                             Shape{static_cast<int64_t>(ids.size()), vocab}};
-  TRY_VOID(format::write_safetensors(flags.text("out"), {{"logits", view}}));
+  const Shape shape{static_cast<int64_t>(ids.size()), vocab};
+  format::SafetensorsWriter writer;
+  TRY_VOID(writer.add_tensor("logits", DType::f32, shape));
+  TRY(auto out, format::OutputFile::create(flags.text("out")));
+  TRY_VOID(out.write(writer.header()));
+  TRY_VOID(model::score_tokens(
+      *model, *device, ids, options,
+      [&](int64_t, std::span<const float> rows) { return out.write(std::as_bytes(rows)); }));
+  TRY_VOID(out.commit());
   std::fprintf(stderr, "%s: logits [%zu, %lld] of %s on %s\n", flags.text("out").c_str(),
                ids.size(), static_cast<long long>(vocab), checkpoint->name().c_str(),
                device->description().c_str());

@@ -41,7 +41,9 @@ const ErrorClass& error_class(ErrorCode code) {
 }
 
 Error Error::in(std::string_view where) && {
-  message.insert(0, ": ").insert(0, where);
+  std::string located(where);
+  located.append(": ").append(message);
+  message = std::move(located);
   return std::move(*this);
 }
 

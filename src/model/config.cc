@@ -285,8 +285,10 @@ Status read_v4_extras(const json::Value& config, ModelConfig& out) {
     return invalid_argument("config: swiglu_limit must not be negative");
   out.swiglu_limit = static_cast<float>(limit);
   TRY(out.moe.hash_layers, extent_or(config, "num_hash_layers", 0, kLayersMax));
-  // Newer configs name the kind of every layer's experts instead; hash routing comes first there too.
-  if (const json::Value* kinds = config.find("mlp_layer_types"); kinds != nullptr && kinds->is_array()) {
+  // Newer configs name the kind of every layer's experts instead; hash routing comes first there
+  // too.
+  if (const json::Value* kinds = config.find("mlp_layer_types");
+      kinds != nullptr && kinds->is_array()) {
     const json::Array& list = kinds->as_array();
     while (out.moe.hash_layers < static_cast<int64_t>(list.size()) &&
            list[static_cast<size_t>(out.moe.hash_layers)] == json::Value("hash_moe")) {

@@ -96,4 +96,13 @@ int64_t FeedForward::idle_parameters() const {
   return (cfg_.moe.experts - cfg_.moe.per_token) * 3 * cfg_.moe.intermediate * cfg_.hidden;
 }
 
+int64_t FeedForward::idle_bytes() const {
+  if (router_.empty()) return 0;
+  int64_t bytes = 0;
+  for (const auto* matrices : {&experts_.gate, &experts_.up, &experts_.down}) {
+    for (const WeightView& w : *matrices) bytes += w.empty() ? 0 : w.bytes();
+  }
+  return bytes / cfg_.moe.experts * (cfg_.moe.experts - cfg_.moe.per_token);
+}
+
 }  // namespace hadal::model

@@ -16,6 +16,8 @@ class FeedForward {
 
   /// Parameters of the experts that a token does not use.
   int64_t idle_parameters() const;
+  /// Bytes of those.
+  int64_t idle_bytes() const;
 
  private:
   struct Swiglu {

@@ -61,6 +61,7 @@ class Layer {
   }
 
   int64_t idle_parameters() const { return feed_forward_.idle_parameters(); }
+  int64_t idle_bytes() const { return feed_forward_.idle_bytes(); }
 
  private:
   Residual attention_residual_;

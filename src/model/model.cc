@@ -15,6 +15,7 @@ struct Model::Impl {
   ModelConfig config;
   int64_t step_tokens_max = 0;
   std::vector<Buffer> buffers;
+  uint64_t decode_weight_bytes = 0;
   RopeSet ropes;
   kvcache::KvLayout kv;
   WeightView embedding, head;
@@ -94,6 +95,13 @@ Result<std::unique_ptr<Model>> Model::load(const format::Checkpoint& checkpoint,
   impl->load(weights);
   TRY_VOID(weights.status());
   impl->buffers = weights.take_buffers();
+  // All matrices but the embedding, of which one row is read, and the experts that a token does not
+  // use.
+  impl->decode_weight_bytes = weights.matrix_bytes();
+  const bool shared_head = impl->head.data.data == impl->embedding.data.data;
+  if (!shared_head) impl->decode_weight_bytes -= static_cast<uint64_t>(impl->embedding.bytes());
+  for (const auto& layer : impl->layers)
+    impl->decode_weight_bytes -= static_cast<uint64_t>(layer->idle_bytes());
   TRY_VOID(impl->ropes.upload(device, impl->buffers));
   return std::unique_ptr<Model>(new Model(std::move(impl)));
 }
@@ -101,6 +109,7 @@ Result<std::unique_ptr<Model>> Model::load(const format::Checkpoint& checkpoint,
 const ModelConfig& Model::config() const { return impl_->config; }
 const kvcache::KvLayout& Model::kv_layout() const { return impl_->kv; }
 int64_t Model::step_tokens_max() const { return impl_->step_tokens_max; }
+uint64_t Model::decode_weight_bytes() const { return impl_->decode_weight_bytes; }
 
 void Model::forward(const kernels::StepView& step, std::span<const kernels::KvView> kv,
                     const int32_t* rows, Mat logits) {

@@ -44,6 +44,8 @@ class Model {
   /// What it caches, in the order of `kv` in forward.
   const kvcache::KvLayout& kv_layout() const;
   int64_t step_tokens_max() const;
+  /// Bytes of weights that computing one token reads.
+  uint64_t decode_weight_bytes() const;
 
   /// Runs one step: extends the caches by its tokens and writes the logits of the chosen ones.
   /// Shapes: rows [n] device indices into the step's tokens; logits [n, V].

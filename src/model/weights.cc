@@ -92,6 +92,7 @@ WeightView WeightLoader::load_matrix(Names names, int64_t n, int64_t k, bool req
     return {};
   }
   parameters_ += static_cast<uint64_t>(n) * static_cast<uint64_t>(k);
+  matrix_bytes_ += static_cast<uint64_t>(weight.bytes());
   return *imported;
 }
 

@@ -70,6 +70,8 @@ class WeightLoader {
   /// Device memory that the loader made for converted vectors; it must live as long as the model.
   std::vector<Buffer> take_buffers() { return std::move(buffers_); }
   uint64_t parameters() const { return parameters_; }
+  /// Bytes of all matrices taken so far.
+  uint64_t matrix_bytes() const { return matrix_bytes_; }
 
  private:
   const format::CheckpointTensor* find(Names names, bool required);
@@ -88,6 +90,7 @@ class WeightLoader {
   std::vector<std::string> problems_;
   std::unordered_set<std::string> used_;
   uint64_t parameters_ = 0;
+  uint64_t matrix_bytes_ = 0;
 };
 
 }  // namespace hadal::model

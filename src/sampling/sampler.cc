@@ -5,8 +5,12 @@
 #include <cstdio>
 #include <limits>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/check.h"
+#include "base/rng.h"
+#include "sampling/internal/weights.h"
 
 namespace hadal::sampling {
 
@@ -15,6 +19,8 @@ using engine_api::SamplingParams;
 namespace {
 
 constexpr float kForbidden = -std::numeric_limits<float>::infinity();
+// Below this a temperature is 0 in effect; dividing by it would overflow.
+constexpr double kGreedyBelow = 1e-5;
 constexpr int kLogprobsMax = 20;  // Source: OpenAI API, top_logprobs
 
 Status in_range(double value, double low, double high, bool low_open, const char* name) {
@@ -50,163 +56,170 @@ Status validate(const SamplingParams& p, int64_t vocab) {
   return {};
 }
 
-int32_t argmax(std::span<const float> logits) {
-  int32_t best = 0;
-  for (size_t i = 1; i < logits.size(); ++i) {
-    if (logits[i] > logits[static_cast<size_t>(best)]) best = static_cast<int32_t>(i);
-  }
-  return best;
-}
+// Counts of tokens, dense, with a list of those that were counted.
+class TokenCounts {
+ public:
+  // Room for `vocab` tokens; 0: it counts nothing.
+  explicit TokenCounts(size_t vocab) : counts_(vocab) { counted_.reserve(vocab); }
 
-// A NaN never wins: it counts as forbidden. Returns whether any token is allowed.
-bool clean(std::span<float> logits) {
-  bool any = false;
-  for (float& v : logits) {
-    if (std::isnan(v)) v = kForbidden;
-    if (v == std::numeric_limits<float>::infinity()) v = std::numeric_limits<float>::max();
-    any |= v != kForbidden;
+  void add(int32_t token) {
+    if (counts_.empty()) return;
+    CHECK(token >= 0 && static_cast<size_t>(token) < counts_.size(), "a token of another model");
+    if (counts_[static_cast<size_t>(token)]++ == 0) counted_.push_back(token);
   }
-  return any;
+  std::span<const int32_t> counted() const { return counted_; }
+  int32_t count(int32_t token) const { return counts_[static_cast<size_t>(token)]; }
+
+ private:
+  std::vector<int32_t> counts_;
+  std::vector<int32_t> counted_;
+};
+
+// A row with +infinity has no softmax: such a logit becomes a very large one.
+void tame(std::span<float> logits) {
+  for (float& v : logits) {
+    if (v == std::numeric_limits<float>::infinity()) v = std::numeric_limits<float>::max();
+  }
 }
 
 }  // namespace
 
+struct Sampler::Impl {
+  Impl(const SamplingParams& p, size_t vocab)
+      : params(p),
+        rng(p.seed.value_or(0)),
+        greedy(p.temperature < kGreedyBelow),
+        seen(p.repetition_penalty != 1.0 ? vocab : 0),
+        answer(p.presence_penalty != 0 || p.frequency_penalty != 0 ? vocab : 0),
+        weights(greedy ? 0 : vocab),
+        block_sums((vocab + kBlock - 1) / kBlock),
+        raw(p.logprobs >= 0 ? vocab : 0),
+        vocab_size(vocab),
+        ranking(p.logprobs > 0 || p.top_k > 0 || p.top_p < 1 ? vocab : 0) {}
+
+  void penalise(std::span<float> logits) const;
+  int32_t draw(std::span<const float> logits, float largest);
+  void keep_until(std::span<const float> logits, const Ranked& last);
+  void measure(int32_t chosen, engine_api::PositionLogprobs& out);
+
+  SamplingParams params;
+  Rng rng;
+  bool greedy;
+  std::vector<LogitProcessor*> processors;
+  TokenCounts seen;                ///< prompt and answer, for the repetition penalty
+  TokenCounts answer;              ///< for the other penalties
+  std::vector<float> weights;      ///< of the tokens, those that were cut are 0
+  std::vector<double> block_sums;  ///< of `weights`
+  std::vector<float> raw;          ///< the logits as they came, when logprobs are wanted
+  size_t vocab_size;
+  Ranking ranking;
+};
+
+Sampler::Sampler(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Sampler::Sampler(Sampler&&) noexcept = default;
+Sampler& Sampler::operator=(Sampler&&) noexcept = default;
+Sampler::~Sampler() = default;
+
 Result<Sampler> Sampler::create(const SamplingParams& params, int64_t vocab) {
   CHECK(vocab > 0);
   TRY_VOID(validate(params, vocab));
-  return Sampler(params, vocab);
+  return Sampler(std::make_unique<Impl>(params, static_cast<size_t>(vocab)));
 }
 
-Sampler::Sampler(const SamplingParams& params, int64_t vocab)
-    : params_(params), vocab_(vocab), rng_(params.seed.value_or(0)) {}
+void Sampler::add_processor(LogitProcessor& processor) { impl_->processors.push_back(&processor); }
 
 void Sampler::add_prompt(std::span<const int32_t> tokens) {
-  if (params_.repetition_penalty == 1.0) return;
-  for (const int32_t t : tokens) seen_[t] = 1;
+  for (const int32_t t : tokens) impl_->seen.add(t);
 }
 
 void Sampler::accept(int32_t token) {
-  if (params_.repetition_penalty != 1.0) seen_[token] = 1;
-  if (params_.presence_penalty != 0 || params_.frequency_penalty != 0) ++answer_counts_[token];
-  for (LogitProcessor* p : processors_) p->accept(token);
+  impl_->seen.add(token);
+  impl_->answer.add(token);
+  for (LogitProcessor* p : impl_->processors) p->accept(token);
 }
 
-void Sampler::penalise(std::span<float> logits) const {
-  for (const auto& [id, unused] : seen_) {
+void Sampler::Impl::penalise(std::span<float> logits) const {
+  const auto r = static_cast<float>(params.repetition_penalty);
+  for (const int32_t id : seen.counted()) {
     float& v = logits[static_cast<size_t>(id)];
-    const auto r = static_cast<float>(params_.repetition_penalty);
     v = v > 0 ? v / r : v * r;
   }
-  for (const auto& [id, count] : answer_counts_) {
+  for (const int32_t id : answer.counted()) {
     logits[static_cast<size_t>(id)] -=
-        static_cast<float>(params_.presence_penalty + params_.frequency_penalty * count);
+        static_cast<float>(params.presence_penalty + params.frequency_penalty * answer.count(id));
   }
 }
 
 Result<int32_t> Sampler::sample(std::span<float> logits, engine_api::PositionLogprobs* logprobs) {
-  CHECK(static_cast<int64_t>(logits.size()) == vocab_);
-  if (!clean(logits)) {
+  Impl& m = *impl_;
+  CHECK(logits.size() == m.vocab_size);
+  const bool measured = logprobs != nullptr && !m.raw.empty();
+  if (measured) std::ranges::copy(logits, m.raw.begin());
+  for (const auto& [id, bias] : m.params.logit_bias) logits[static_cast<size_t>(id)] += bias;
+  for (LogitProcessor* p : m.processors) p->apply(logits);
+  m.penalise(logits);
+  Largest largest = find_largest(logits);
+  if (largest.id < 0) {
     return internal_error(
         "the model produced no usable logits (all NaN or -infinity): is the checkpoint damaged?");
   }
-  if (logprobs != nullptr) raw_.assign(logits.begin(), logits.end());
-  for (const auto& [id, bias] : params_.logit_bias) logits[static_cast<size_t>(id)] += bias;
-  for (LogitProcessor* p : processors_) p->apply(logits);
-  penalise(logits);
-  const int32_t token = params_.temperature == 0 ? argmax(logits) : draw(logits);
-  if (logprobs != nullptr) {
-    logprobs->chosen.id = token;
-    measure(raw_, *logprobs);
+  if (largest.logit == std::numeric_limits<float>::infinity()) {
+    tame(logits);
+    largest = find_largest(logits);
   }
+  const int32_t token = m.greedy ? largest.id : m.draw(logits, largest.logit);
+  if (measured) m.measure(token, *logprobs);
   return token;
 }
 
-// Fills candidates_ with the tokens that top-k and min-p leave, and a margin below which a token's
-// share is nothing.
-void Sampler::collect(std::span<const float> logits) {
-  const float best = *std::max_element(logits.begin(), logits.end());
-  const auto temperature = static_cast<float>(params_.temperature);
-  // exp(-30) of the best one's weight: even 2^17 such tokens together weigh less than 1e-7 of it.
-  double margin = 30.0 * temperature;
-  if (params_.min_p > 0) margin = std::min(margin, -std::log(params_.min_p) * temperature);
-  const auto floor = static_cast<float>(best - margin);
-  candidates_.clear();
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] >= floor) candidates_.push_back({logits[i], static_cast<int32_t>(i)});
+int32_t Sampler::Impl::draw(std::span<const float> logits, float largest) {
+  weigh(logits, largest, static_cast<float>(params.temperature), weights);
+  if (params.top_k > 0) {
+    keep_until(logits, ranking.last_of_top_k(logits, static_cast<size_t>(params.top_k)));
   }
-  const auto k = static_cast<size_t>(params_.top_k);
-  if (k > 0 && candidates_.size() > k) {
-    std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<ptrdiff_t>(k),
-                     candidates_.end(), [](const Candidate& a, const Candidate& b) {
-                       return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
-                     });
-    candidates_.resize(k);
+  if (params.top_p < 1) {
+    const double wanted = params.top_p * add_up(weights, block_sums);
+    keep_until(logits, ranking.last_of_top_p(logits, weights, wanted));
   }
-  for (Candidate& c : candidates_) c.logit = std::exp((c.logit - best) / temperature);
+  if (params.min_p > 0) {
+    // The most likely token weighs 1.
+    const auto least = static_cast<float>(params.min_p);
+    for (float& w : weights) w = w >= least ? w : 0.0f;
+  }
+  const double total = add_up(weights, block_sums);
+  return token_at(weights, block_sums, rng.next_double() * total);
 }
 
-// Orders the candidates as far as needed and returns how many of the heaviest make up top_p of
-// `total`.
-size_t Sampler::keep_top_p(double total) {
-  const auto heavier = [](const Candidate& a, const Candidate& b) {
-    return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
-  };
-  const double wanted = params_.top_p * total;
-  double sum = 0;
-  // Usually a few dozen tokens suffice: sort a growing front instead of everything.
-  for (size_t sorted = 0; sorted < candidates_.size();) {
-    const size_t next = std::min(candidates_.size(), std::max<size_t>(64, sorted * 4));
-    std::partial_sort(candidates_.begin() + static_cast<ptrdiff_t>(sorted),
-                      candidates_.begin() + static_cast<ptrdiff_t>(next), candidates_.end(),
-                      heavier);
-    for (; sorted < next; ++sorted) {
-      sum += candidates_[sorted].logit;
-      if (sum >= wanted) return sorted + 1;
-    }
+// Cuts the tokens that rank after `last`.
+void Sampler::Impl::keep_until(std::span<const float> logits, const Ranked& last) {
+  const auto ties = static_cast<size_t>(last.id) + 1;
+  for (size_t i = 0; i < ties; ++i) weights[i] = logits[i] >= last.logit ? weights[i] : 0.0f;
+  for (size_t i = ties; i < logits.size(); ++i) {
+    weights[i] = logits[i] > last.logit ? weights[i] : 0.0f;
   }
-  return candidates_.size();
 }
 
-int32_t Sampler::draw(std::span<const float> logits) {
-  collect(logits);
-  double total = 0;
-  for (const Candidate& c : candidates_) total += c.logit;
-  size_t kept = candidates_.size();
-  if (params_.top_p < 1) {
-    kept = keep_top_p(total);
-    total = 0;
-    for (size_t i = 0; i < kept; ++i) total += candidates_[i].logit;
+// Log probabilities of the model itself, before anything of the request's.
+void Sampler::Impl::measure(int32_t chosen, engine_api::PositionLogprobs& out) {
+  const float largest = find_largest(raw).logit;
+  if (largest == std::numeric_limits<float>::infinity()) {
+    tame(raw);
+    return measure(chosen, out);
   }
-  double left = rng_.next_double() * total;
-  for (size_t i = 0; i < kept; ++i) {
-    left -= candidates_[i].logit;
-    if (left < 0) return candidates_[i].id;
-  }
-  return candidates_[kept - 1].id;
-}
-
-void Sampler::measure(std::span<const float> logits, engine_api::PositionLogprobs& out) {
-  const float best = *std::max_element(logits.begin(), logits.end());
-  double total = 0;
-  for (const float v : logits) total += std::exp(static_cast<double>(v - best));
-  const double log_total = std::log(total) + best;
+  // Nothing in the row: the request's own bias made it usable, the model had no opinion.
+  double total = largest == kForbidden ? 1 : 0;
+  for (const float v : raw) total += exp_or_zero(v - largest);
+  const double log_total = std::log(total) + largest;
   const auto logprob = [&](int32_t id) {
-    return static_cast<float>(logits[static_cast<size_t>(id)] - log_total);
+    const float v = raw[static_cast<size_t>(id)];
+    return std::isnan(v) || v == kForbidden ? kForbidden : static_cast<float>(v - log_total);
   };
-  out.chosen.logprob = logprob(out.chosen.id);
+  out.chosen = {.id = chosen, .bytes = {}, .logprob = logprob(chosen)};
   out.top.clear();
-  const auto n =
-      static_cast<size_t>(std::max(0, std::min<int>(params_.logprobs, static_cast<int>(vocab_))));
-  if (n == 0) return;
-  candidates_.clear();
-  for (size_t i = 0; i < logits.size(); ++i)
-    candidates_.push_back({logits[i], static_cast<int32_t>(i)});
-  std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<ptrdiff_t>(n),
-                    candidates_.end(), [](const Candidate& a, const Candidate& b) {
-                      return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
-                    });
-  for (size_t i = 0; i < n; ++i)
-    out.top.push_back({candidates_[i].id, {}, logprob(candidates_[i].id)});
+  if (params.logprobs <= 0) return;
+  for (const Ranked& r : ranking.best(raw, static_cast<size_t>(params.logprobs))) {
+    out.top.push_back({.id = r.id, .bytes = {}, .logprob = logprob(r.id)});
+  }
 }
 
 }  // namespace hadal::sampling

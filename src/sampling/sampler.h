@@ -1,12 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
-#include <unordered_map>
-#include <vector>
 
 #include "base/result.h"
-#include "base/rng.h"
 #include "engine_api/backend.h"
 #include "engine_api/sampling_params.h"
 
@@ -24,16 +22,21 @@ class LogitProcessor {
 };
 
 /// Chooses the tokens of one answer. The order is that of SamplingParams; processors come right
-/// after the logit bias. The same seed, parameters and logits give the same tokens. Threading: one
-/// thread at a time. After the first call nothing is allocated.
+/// after the logit bias. The same seed, parameters and logits give the same tokens on every
+/// machine. Tokens of equal logits rank by id, the lower first; top-p keeps the token that reaches
+/// p. NaN counts as -infinity, +infinity as the largest number. Once made it allocates nothing, but
+/// for the list of a position's log probabilities. Threading: one thread at a time.
 class Sampler {
  public:
   /// `params.seed` absent counts as 0. Errors: invalid_argument, about the parameter that is out of
   /// range.
   static Result<Sampler> create(const engine_api::SamplingParams& params, int64_t vocab);
+  Sampler(Sampler&&) noexcept;
+  Sampler& operator=(Sampler&&) noexcept;
+  ~Sampler();
 
   /// A processor to apply; it must outlive the sampler.
-  void add_processor(LogitProcessor& processor) { processors_.push_back(&processor); }
+  void add_processor(LogitProcessor& processor);
   /// The prompt's tokens count for the repetition penalty.
   void add_prompt(std::span<const int32_t> tokens);
 
@@ -45,26 +48,9 @@ class Sampler {
   void accept(int32_t token);
 
  private:
-  struct Candidate {
-    float logit;
-    int32_t id;
-  };
-
-  Sampler(const engine_api::SamplingParams& params, int64_t vocab);
-  void penalise(std::span<float> logits) const;
-  int32_t draw(std::span<const float> logits);
-  void collect(std::span<const float> logits);
-  size_t keep_top_p(double total);
-  void measure(std::span<const float> logits, engine_api::PositionLogprobs& out);
-
-  engine_api::SamplingParams params_;
-  int64_t vocab_;
-  Rng rng_;
-  std::vector<LogitProcessor*> processors_;
-  std::unordered_map<int32_t, int32_t> answer_counts_;  ///< occurrences in the answer
-  std::unordered_map<int32_t, int32_t> seen_;  ///< in prompt or answer; for the repetition penalty
-  std::vector<Candidate> candidates_;
-  std::vector<float> raw_;  ///< the logits as they came, when logprobs are wanted
+  struct Impl;
+  explicit Sampler(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace hadal::sampling

@@ -1,0 +1,199 @@
+// `hadal bench`: how fast a model reads a prompt and writes an answer here, and how much of the
+// memory bandwidth that is.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <numeric>
+#include <vector>
+
+#include "apps/command.h"
+#include "apps/open_model.h"
+#include "base/rng.h"
+#include "base/units.h"
+#include "json/json.h"
+#include "kernels/bandwidth.h"
+#include "kvcache/kv_cache.h"
+#include "model/model.h"
+#include "model/step_batch.h"
+
+namespace hadal::apps {
+namespace {
+
+using config::Flag;
+using config::Kind;
+
+constexpr config::Positional kPositionals[] = {
+    {"MODEL", "a checkpoint (see `hadal synth`); the built-in demo model when absent", false,
+     false}};
+constexpr Flag kFlags[] = {
+    {.name = "prefill-tokens",
+     .kind = Kind::integer,
+     .fallback = "256",
+     .unit = "TOKENS",
+     .help = "length of the prompt",
+     .min = 1,
+     .max = 1 << 20},
+    {.name = "decode-tokens",
+     .kind = Kind::integer,
+     .fallback = "32",
+     .unit = "TOKENS",
+     .help = "length of the answer",
+     .min = 1,
+     .max = 1 << 20},
+    {.name = "repeat",
+     .kind = Kind::integer,
+     .fallback = "3",
+     .help = "runs; the best counts",
+     .min = 1,
+     .max = 1000},
+    {.name = "kv-dtype", .fallback = "f16", .help = "of the KV cache", .choices = "f16|bf16|f32"},
+    {.name = "threads",
+     .kind = Kind::integer,
+     .fallback = "0",
+     .help = "compute threads; 0: all",
+     .min = 0,
+     .max = 1024},
+    {.name = "isa",
+     .fallback = "auto",
+     .help = "instruction set",
+     .choices = "auto|ref|avx2|avx512"},
+    {.name = "json", .kind = Kind::boolean, .help = "print one JSON object"},
+};
+constexpr config::Spec kSpec{
+    "bench", "Measures prefill and decode speed, and the share of the read bandwidth.",
+    kPositionals, kFlags,
+    "The read bandwidth is measured in the same run: the best of plain and prefetching sequential "
+    "reads by all\n"
+    "threads. decode_read_gb_per_s counts the weights and cached rows that a decode step must "
+    "read."};
+
+struct Measured {
+  double prefill_s = 1e30;
+  double decode_s = 1e30;
+};
+
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+class Runner {
+ public:
+  static Result<Runner> create(model::Model& model, kernels::Device& device, int64_t tokens,
+                               DType kv_dtype) {
+    const int64_t pages = ceil_div(tokens, model.kv_layout().page_tokens());
+    TRY(auto kv, kvcache::KvCache::create(model.kv_layout(), device, kv_dtype, pages, 1));
+    TRY(auto logits, device.allocate(static_cast<size_t>(model.config().vocab) * sizeof(float)));
+    Runner r(model, device, std::move(kv), std::move(logits));
+    r.pages_.resize(static_cast<size_t>(pages));
+    std::iota(r.pages_.begin(), r.pages_.end(), 0);
+    return r;
+  }
+
+  Status step(std::span<const int32_t> tokens, int64_t past) {
+    const model::StepSequence one{.tokens = tokens, .past = past, .block_table = pages_};
+    TRY_VOID(batch_.set(*device_, {&one, 1}));
+    const int64_t vocab = model_->config().vocab;
+    model_->forward(batch_.view(), kv_.views(), batch_.logit_rows(),
+                    {logits_.data(), device_->activation_dtype(), 1, vocab, vocab});
+    device_->copy_to_host(host_.data(), logits_.data(), host_.size() * sizeof(float));
+    return {};
+  }
+
+ private:
+  Runner(model::Model& model, kernels::Device& device, kvcache::KvCache kv, Buffer logits)
+      : model_(&model),
+        device_(&device),
+        kv_(std::move(kv)),
+        logits_(std::move(logits)),
+        host_(static_cast<size_t>(model.config().vocab)) {}
+
+  model::Model* model_;
+  kernels::Device* device_;
+  kvcache::KvCache kv_;
+  Buffer logits_;
+  std::vector<float> host_;
+  std::vector<int32_t> pages_;
+  model::StepBatch batch_;
+};
+
+Result<Measured> measure(Runner& runner, const model::Model& model, const config::Flags& flags) {
+  const int64_t prefill = flags.integer("prefill-tokens");
+  const int64_t decode = flags.integer("decode-tokens");
+  Rng rng(1);
+  std::vector<int32_t> ids(static_cast<size_t>(prefill + decode));
+  for (int32_t& id : ids)
+    id = static_cast<int32_t>(rng.next_below(static_cast<uint64_t>(model.config().vocab)));
+  Measured best;
+  for (int64_t run = 0; run < flags.integer("repeat"); ++run) {
+    double start = seconds();
+    for (int64_t at = 0; at < prefill;) {
+      const int64_t n = std::min(prefill - at, model.step_tokens_max());
+      TRY_VOID(
+          runner.step(std::span(ids).subspan(static_cast<size_t>(at), static_cast<size_t>(n)), at));
+      at += n;
+    }
+    best.prefill_s = std::min(best.prefill_s, seconds() - start);
+    start = seconds();
+    for (int64_t i = 0; i < decode; ++i) {
+      TRY_VOID(
+          runner.step(std::span(ids).subspan(static_cast<size_t>(prefill + i), 1), prefill + i));
+    }
+    best.decode_s = std::min(best.decode_s, seconds() - start);
+    std::fprintf(stderr, "run %lld: prefill %.1f tok/s, decode %.2f tok/s\n",
+                 static_cast<long long>(run + 1), static_cast<double>(prefill) / best.prefill_s,
+                 static_cast<double>(decode) / best.decode_s);
+  }
+  return best;
+}
+
+Result<int> run(const config::Flags& flags) {
+  TRY(const auto checkpoint, open_checkpoint(flags.positional(0)));
+  TRY(const auto device, open_device(flags.integer("threads"), flags.text("isa")));
+  TRY(const auto model, model::Model::load(*checkpoint, *device));
+  const int64_t prefill = flags.integer("prefill-tokens");
+  const int64_t decode = flags.integer("decode-tokens");
+  const DType kv_dtype = *dtype_from_name(flags.text("kv-dtype"));
+  TRY(auto runner, Runner::create(*model, *device, prefill + decode, kv_dtype));
+  TRY(const Measured m, measure(runner, *model, flags));
+  const double bandwidth =
+      kernels::measure_read_gb_per_s(static_cast<int>(flags.integer("threads")));
+  const double context = static_cast<double>(prefill) + static_cast<double>(decode) / 2;
+  const double bytes_per_token =
+      static_cast<double>(model->decode_weight_bytes()) +
+      context * static_cast<double>(model->kv_layout().bytes_per_token(kv_dtype));
+  const double decode_rate = static_cast<double>(decode) / m.decode_s;
+  const double read = decode_rate * bytes_per_token / 1e9;
+
+  json::Value out;
+  out.set("model", checkpoint->name());
+  out.set("device", device->description());
+  out.set("prefill_tokens", prefill);
+  out.set("decode_tokens", decode);
+  out.set("prefill_tok_per_s", static_cast<double>(prefill) / m.prefill_s);
+  out.set("decode_tok_per_s", decode_rate);
+  out.set("decode_bytes_per_token", static_cast<int64_t>(bytes_per_token));
+  out.set("decode_read_gb_per_s", read);
+  out.set("read_bandwidth_gb_per_s", bandwidth);
+  out.set("read_bandwidth_percent", 100 * read / bandwidth);
+  if (flags.boolean("json")) {
+    std::printf("%s\n", json::dump(out, json::Style::pretty).c_str());
+    return 0;
+  }
+  std::printf("%s on %s\n", checkpoint->name().c_str(), device->description().c_str());
+  std::printf("prefill  %10.1f tok/s  (%lld tokens)\n", static_cast<double>(prefill) / m.prefill_s,
+              static_cast<long long>(prefill));
+  std::printf("decode   %10.2f tok/s  (%lld tokens, %s per token)\n", decode_rate,
+              static_cast<long long>(decode),
+              format_bytes(static_cast<uint64_t>(bytes_per_token)).c_str());
+  std::printf("reads    %10.1f GB/s, %.0f%% of the %.1f GB/s this machine reads at best\n", read,
+              100 * read / bandwidth, bandwidth);
+  return 0;
+}
+
+}  // namespace
+
+extern const Command kBenchCommand;
+const Command kBenchCommand{kSpec, run};
+
+}  // namespace hadal::apps

@@ -1,0 +1,150 @@
+// `hadal serve`: the OpenAI API over one local model.
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+
+#include "apps/serving_flags.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/local_backend.h"
+#include "gateway/gateway.h"
+#include "http/server.h"
+
+namespace hadal::apps {
+namespace {
+
+using config::Flag;
+using config::Kind;
+
+constexpr config::Positional kPositionals[] = {
+    {"MODEL", "a checkpoint; the built-in demo model when absent", false, false}};
+constexpr Flag kFlags[] = {
+    {.name = "listen",
+     .fallback = "127.0.0.1:8080",
+     .unit = "HOST:PORT",
+     .help = "where to listen; port 0: a free one"},
+    {.name = "model-id",
+     .unit = "NAME",
+     .help = "the name clients use; from the checkpoint when absent"},
+    HADAL_MODEL_FLAGS,
+    {.name = "queue-max",
+     .kind = Kind::integer,
+     .fallback = "64",
+     .unit = "REQUESTS",
+     .help = "waiting requests; one more is refused",
+     .min = 1,
+     .max = 100000},
+    {.name = "request-timeout-ms",
+     .kind = Kind::integer,
+     .fallback = "600000",
+     .unit = "MS",
+     .help = "longest time of one request",
+     .min = 1,
+     .max = 86400000},
+    {.name = "body-bytes-max",
+     .kind = Kind::integer,
+     .fallback = "33554432",
+     .unit = "BYTES",
+     .help = "longest request body",
+     .min = 1024,
+     .max = 1 << 30},
+    {.name = "connections-max",
+     .kind = Kind::integer,
+     .fallback = "1024",
+     .help = "open connections",
+     .min = 1,
+     .max = 100000},
+    {.name = "tls-certificate", .unit = "FILE", .help = "PEM chain: serve HTTPS"},
+    {.name = "tls-key", .unit = "FILE", .help = "PEM key"},
+    {.name = "cors-origin", .unit = "ORIGIN", .help = "pages of this origin may call; * for all"},
+    {.name = "api-key-env",
+     .unit = "NAME",
+     .help = "environment variable with the key that clients must send"},
+    {.name = "chat-page",
+     .kind = Kind::boolean,
+     .fallback = "true",
+     .help = "serve the chat page at /"},
+    {.name = "config", .unit = "FILE", .help = "TOML file with these settings; flags win over it"},
+    {.name = "dump-config", .kind = Kind::boolean, .help = "print the settings as TOML and exit"},
+};
+constexpr config::Spec kSpec{"serve", "Serves the OpenAI API for one model.", kPositionals, kFlags,
+                             "Ctrl-C or SIGTERM stops accepting, lets answers finish for 5 "
+                             "seconds, and exits. A second one exits at once."};
+
+Result<std::string> api_key(const config::Flags& flags) {
+  const std::string& name = flags.text("api-key-env");
+  if (name.empty()) return std::string();
+  const char* value = std::getenv(name.c_str());
+  if (value == nullptr || *value == 0) {
+    return invalid_argument("the environment variable " + name + " is empty or not set")
+        .about("api-key-env");
+  }
+  return std::string(value);
+}
+
+http::ServerOptions server_options(const config::Flags& flags, const Address& address,
+                                   MetricsRegistry& metrics) {
+  http::ServerOptions o;
+  o.address = address.host;
+  o.port = address.port;
+  o.limits.body_bytes_max = static_cast<size_t>(flags.integer("body-bytes-max"));
+  o.limits.connections_max = static_cast<size_t>(flags.integer("connections-max"));
+  o.tls_certificate_file = flags.text("tls-certificate");
+  o.tls_key_file = flags.text("tls-key");
+  o.cors_origin = flags.text("cors-origin");
+  o.error_body = gateway::Gateway::error_body;
+  o.metrics = &metrics;
+  return o;
+}
+
+Result<int> run(const config::Flags& flags) {
+  if (flags.boolean("dump-config")) {
+    std::fputs(flags.dump().c_str(), stdout);
+    return 0;
+  }
+  // The signals that end the server are waited for below; threads started from here on inherit the
+  // mask.
+  sigset_t stop_signals;
+  sigemptyset(&stop_signals);
+  sigaddset(&stop_signals, SIGINT);
+  sigaddset(&stop_signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
+
+  TRY(const Address address, parse_address(flags.text("listen")));
+  TRY(const std::string key, api_key(flags));
+  TRY(auto model, load_for_answers(flags.positional(0), flags));
+  if (!flags.text("model-id").empty()) model->id = flags.text("model-id");
+  const std::string id = model->id;
+  const std::string device = model->device->description();
+
+  const SystemClock clock;
+  MetricsRegistry metrics;
+  engine::BackendOptions backend_options;
+  backend_options.queue_max = static_cast<size_t>(flags.integer("queue-max"));
+  backend_options.timeout_ms_max = flags.integer("request-timeout-ms");
+  engine::LocalBackend backend(std::move(model), backend_options, clock, metrics);
+  gateway::GatewayOptions gateway_options;
+  gateway_options.api_key = key;
+  gateway_options.chat_page = flags.boolean("chat-page");
+  gateway::Gateway gateway(backend, metrics, clock, gateway_options);
+  TRY(const auto server,
+      http::Server::start(server_options(flags, address, metrics), gateway.handler()));
+  std::fprintf(stderr, "listening url=%s model=%s device=\"%s\"\n", server->url().c_str(),
+               id.c_str(), device.c_str());
+
+  int signal = 0;
+  sigwait(&stop_signals, &signal);
+  LOG(info, "stopping", {"signal", signal});
+  pthread_sigmask(SIG_UNBLOCK, &stop_signals, nullptr);
+  constexpr int64_t kGraceMs = 5000;
+  server->stop(kGraceMs);
+  return 0;
+}
+
+}  // namespace
+
+extern const Command kServeCommand;
+const Command kServeCommand{kSpec, run};
+
+}  // namespace hadal::apps

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <memory>
+
+#include "apps/command.h"
+#include "engine/loaded_model.h"
+
+namespace hadal::apps {
+
+/// Opens the checkpoint and the device that the flags name and loads the model for answering. The
+/// flags are those of HADAL_MODEL_FLAGS.
+Result<std::unique_ptr<engine::LoadedModel>> load_for_answers(const std::string& path,
+                                                              const config::Flags& flags);
+
+/// Reads "HOST:PORT", "[v6]:PORT" or ":PORT". Errors: invalid_argument.
+struct Address {
+  std::string host;
+  uint16_t port = 0;
+};
+Result<Address> parse_address(const std::string& text);
+
+}  // namespace hadal::apps
+
+// The settings that every answering command has.
+#define HADAL_MODEL_FLAGS \
+  {.name = "prompt-format", \
+   .unit = "NAME", \
+   .help = "how a conversation is written; detected when absent"}, \
+      {.name = "context-tokens-max", \
+       .kind = config::Kind::integer, \
+       .fallback = "0", \
+       .unit = "TOKENS", \
+       .help = "longest conversation; 0: the model's", \
+       .min = 0, \
+       .max = 1 << 24}, \
+      {.name = "kv-cache-bytes-max", \
+       .kind = config::Kind::integer, \
+       .fallback = "0", \
+       .unit = "BYTES", \
+       .help = "memory for the KV cache; 0: one context, at most a quarter of the machine", \
+       .min = 0, \
+       .max = 1e15}, \
+      {.name = "kv-dtype", \
+       .fallback = "f16", \
+       .help = "of the KV cache", \
+       .choices = "f16|bf16|f32"}, \
+      {.name = "prefix-cache", \
+       .kind = config::Kind::boolean, \
+       .fallback = "true", \
+       .help = "reuse what earlier prompts computed"}, \
+      {.name = "step-tokens-max", \
+       .kind = config::Kind::integer, \
+       .fallback = "512", \
+       .unit = "TOKENS", \
+       .help = "prompt tokens computed at once", \
+       .min = 1, \
+       .max = 65536}, \
+      {.name = "threads", \
+       .kind = config::Kind::integer, \
+       .fallback = "0", \
+       .help = "compute threads; 0: all", \
+       .min = 0, \
+       .max = 1024}, \
+      {.name = "isa", \
+       .fallback = "auto", \
+       .help = "instruction set", \
+       .choices = "auto|ref|avx2|avx512"}, \
+      {.name = "log-level", \
+       .fallback = "warn", \
+       .help = "what is logged", \
+       .choices = "debug|info|warn|error|off"}, \
+  { \
+    .name = "log-format", .fallback = "logfmt", .help = "form of log lines", \
+    .choices = "logfmt|ecs" \
+  }

@@ -1,0 +1,112 @@
+#include "engine/loaded_model.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/units.h"
+
+namespace hadal::engine {
+namespace {
+
+uint64_t machine_memory_bytes() {
+  const long pages = sysconf(_SC_PHYS_PAGES);
+  const long page = sysconf(_SC_PAGE_SIZE);
+  return pages > 0 && page > 0 ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(page)
+                               : 4 * kGiB;
+}
+
+std::string model_id_of(const format::Checkpoint& checkpoint) {
+  std::filesystem::path path(checkpoint.name());
+  if (path.filename().empty()) path = path.parent_path();
+  return path.extension() == ".gguf" ? path.stem().string() : path.filename().string();
+}
+
+Status choose_prompt_format(LoadedModel& m, const LoadOptions& options,
+                            const format::TokenizerSource& source) {
+  std::string name = options.prompt_format;
+  if (name.empty()) {
+    const auto type = m.checkpoint->config().string_or("model_type", "");
+    name = prompt::detect_format(
+        {.architecture = m.model->config().architecture,
+         .model_type = type ? *type : "",
+         .chat_template = source.chat_template,
+         .name = m.checkpoint->name(),
+         .has_token = [&](std::string_view t) { return m.tokenizer->token_id(t).has_value(); }});
+    if (name.empty()) return {};
+  }
+  m.prompt_format = prompt::find_format(name);
+  if (m.prompt_format == nullptr) {
+    return invalid_argument("no prompt format is called '" + name + "'").about("prompt-format");
+  }
+  return {};
+}
+
+void collect_end_ids(LoadedModel& m) {
+  m.end_ids = m.model->config().eos_ids;
+  const auto add = [&](const json::Value& v) {
+    if (v.is_int() && v.as_int() >= 0 && v.as_int() < m.model->config().vocab) {
+      m.end_ids.push_back(static_cast<int32_t>(v.as_int()));
+    }
+  };
+  if (const json::Value* eos = m.checkpoint->generation_config().find("eos_token_id");
+      eos != nullptr) {
+    if (eos->is_array()) {
+      for (const json::Value& v : eos->as_array()) add(v);
+    } else {
+      add(*eos);
+    }
+  }
+  if (const auto eos = m.tokenizer->eos_id()) m.end_ids.push_back(*eos);
+  std::ranges::sort(m.end_ids);
+  m.end_ids.erase(std::unique(m.end_ids.begin(), m.end_ids.end()), m.end_ids.end());
+}
+
+Status make_cache(LoadedModel& m, const LoadOptions& options) {
+  const kvcache::KvLayout& layout = m.model->kv_layout();
+  const int64_t page_tokens = layout.page_tokens();
+  int64_t context = m.model->config().context_max;
+  if (options.context_tokens_max > 0) context = std::min(context, options.context_tokens_max);
+  const auto page_bytes =
+      static_cast<uint64_t>(layout.bytes_per_token(options.kv_dtype) * page_tokens);
+  const uint64_t budget =
+      options.kv_cache_bytes_max > 0 ? options.kv_cache_bytes_max : machine_memory_bytes() / 4;
+  const auto fits = static_cast<int64_t>(budget / std::max<uint64_t>(page_bytes, 1));
+  int64_t pages = ceil_div(context, page_tokens);
+  // A stated budget is used whole: what one context leaves over keeps prefixes.
+  if (options.kv_cache_bytes_max > 0) pages = fits;
+  pages = std::min(pages, fits);
+  if (pages < 1) {
+    return invalid_argument("a KV cache of " + format_bytes(budget) +
+                            " holds not even one page of " + std::to_string(page_tokens) +
+                            " tokens (" + format_bytes(page_bytes) + ")")
+        .about("kv-cache-bytes-max");
+  }
+  m.context_tokens_max = std::min(context, pages * page_tokens);
+  TRY(m.kv, kvcache::KvCache::create(layout, *m.device, options.kv_dtype, pages, 1));
+  if (options.prefix_cache && layout.shareable())
+    m.prefixes = std::make_unique<kvcache::PrefixCache>(*m.kv);
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<LoadedModel>> LoadedModel::load(
+    std::unique_ptr<const format::Checkpoint> checkpoint, std::unique_ptr<kernels::Device> device,
+    const LoadOptions& options) {
+  auto m = std::make_unique<LoadedModel>();
+  m->checkpoint = std::move(checkpoint);
+  m->device = std::move(device);
+  m->id = options.model_id.empty() ? model_id_of(*m->checkpoint) : options.model_id;
+  TRY(m->model,
+      model::Model::load(*m->checkpoint, *m->device, {.step_tokens_max = options.step_tokens_max}));
+  TRY(const format::TokenizerSource source, m->checkpoint->tokenizer_source());
+  TRY(m->tokenizer, tokenizer::Tokenizer::open(source));
+  TRY_VOID(choose_prompt_format(*m, options, source));
+  collect_end_ids(*m);
+  TRY_VOID(make_cache(*m, options));
+  return m;
+}
+
+}  // namespace hadal::engine

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "format/checkpoint.h"
+#include "kernels/device.h"
+#include "kvcache/kv_cache.h"
+#include "kvcache/prefix_cache.h"
+#include "model/model.h"
+#include "prompt/prompt_format.h"
+#include "tokenizer/tokenizer.h"
+
+namespace hadal::engine {
+
+/// How a model is set up for serving.
+struct LoadOptions {
+  std::string model_id;            ///< the name clients use; empty: from the checkpoint's path
+  std::string prompt_format;       ///< empty: detected from the checkpoint
+  int64_t context_tokens_max = 0;  ///< 0: the model's
+  uint64_t kv_cache_bytes_max =
+      0;                        ///< 0: one full context, at most a quarter of the machine's memory
+  DType kv_dtype = DType::f16;  ///< f16, bf16 or f32
+  int64_t step_tokens_max = 512;  ///< tokens of one prefill step
+  bool prefix_cache = true;
+};
+
+/// Everything that answering with one checkpoint needs, opened and checked together.
+/// Threading: immutable parts (config, tokenizer, format) from any thread; kv, prefixes and model
+/// on the engine's thread.
+struct LoadedModel {
+  std::unique_ptr<const format::Checkpoint> checkpoint;
+  std::unique_ptr<kernels::Device> device;
+  std::unique_ptr<model::Model> model;
+  std::unique_ptr<const tokenizer::Tokenizer> tokenizer;
+  const prompt::PromptFormat* prompt_format = nullptr;  ///< null: the checkpoint is no chat model
+  std::optional<kvcache::KvCache> kv;
+  std::unique_ptr<kvcache::PrefixCache> prefixes;  ///< null when the model's cache cannot be shared
+  std::vector<int32_t> end_ids;                    ///< tokens that end an answer
+  std::string id;
+  int64_t context_tokens_max = 0;
+
+  /// Errors: those of the parts; invalid_argument for an unknown prompt format or too small a
+  /// cache.
+  static Result<std::unique_ptr<LoadedModel>> load(
+      std::unique_ptr<const format::Checkpoint> checkpoint, std::unique_ptr<kernels::Device> device,
+      const LoadOptions& options);
+};
+
+}  // namespace hadal::engine

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/loaded_model.h"
+#include "engine_api/backend.h"
+
+namespace hadal::engine {
+
+/// A request's prompt as the model reads it.
+struct PromptTokens {
+  std::vector<int32_t> ids;
+  std::optional<prompt::Rendered> rendered;  ///< of a chat: how to read the answer
+  std::string echo;                          ///< text that the answer repeats first
+};
+
+/// Renders and tokenizes the prompt of `request`.
+/// Threading: any thread. Errors: invalid_argument, too_large (beyond the context), unsupported (a
+/// chat with a model that has no chat format, fill-in-the-middle with one that cannot).
+Result<PromptTokens> make_prompt(const LoadedModel& model, const engine_api::Request& request);
+
+}  // namespace hadal::engine
