@@ -49,6 +49,9 @@ enum class CpuIsa { automatic, ref, avx2, avx512 };
 struct CpuOptions {
   int threads = 0;  ///< 0: one per hardware thread
   CpuIsa isa = CpuIsa::automatic;
+  /// Copy weights, as products first use them, into the order and the large pages that this CPU
+  /// reads fastest, while memory lasts. Off: read them where they are, at half the speed.
+  bool pack_weights = true;
 };
 
 /// The CPU. Errors: unsupported when this CPU lacks the asked instruction set.

@@ -1,23 +1,21 @@
-#include <sys/mman.h>
-
 #include <cstring>
 
-#include "base/units.h"
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/memory.h"
+#include "kernels/cpu/weight_store.h"
 #include "kernels/device.h"
 
 namespace hadal::kernels {
 namespace {
 
-// Pages of 2 MiB spare the TLB on the large arrays; memory is only backed once it is touched.
-constexpr size_t kHugeFrom = 4u << 20;
-
-void unmap(std::byte* data, size_t bytes, void*) { munmap(data, bytes); }
-
 class CpuDevice final : public Device {
  public:
-  CpuDevice(int threads, const cpu::Table& table)
-      : pool_(threads), table_(table), ops_(pool_, table) {}
+  CpuDevice(const CpuOptions& options, const cpu::Table& table)
+      : pool_(options.threads),
+        table_(table),
+        weights_(pool_,
+                 options.pack_weights && table.packed_q8 != nullptr ? cpu::pack_budget_bytes() : 0),
+        ops_(pool_, table, weights_) {}
 
   std::string description() const override {
     return std::string("cpu ") + table_.name + " (" + std::to_string(pool_.threads()) +
@@ -25,27 +23,22 @@ class CpuDevice final : public Device {
   }
   DType activation_dtype() const override { return DType::f32; }
 
-  Result<Buffer> allocate(size_t bytes) override {
-    const size_t n = bytes == 0 ? 1 : bytes;
-    void* p = mmap(nullptr, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                   -1, 0);
-    if (p == MAP_FAILED) {
-      return make_error(ErrorCode::resource_exhausted, "no memory for " + format_bytes(bytes));
-    }
-    if (n >= kHugeFrom) madvise(p, n, MADV_HUGEPAGE);
-    return Buffer(static_cast<std::byte*>(p), n, unmap, nullptr);
-  }
+  Result<Buffer> allocate(size_t bytes) override { return cpu::map_memory(bytes); }
 
   Result<WeightView> import_weight(const WeightView& host) override {
     const DType d = host.data.dtype;
     if (d == DType::i8 || d == DType::u8 || d == DType::i16 || d == DType::i32 || d == DType::i64) {
       return unsupported("dtype " + std::string(dtype_name(d)) + " is not a weight type");
     }
+    weights_.import(host);
     return host;
   }
   Result<ExpertsView> import_experts(std::span<const WeightView> gate,
                                      std::span<const WeightView> up,
                                      std::span<const WeightView> down) override {
+    for (const auto& matrices : {gate, up, down}) {
+      for (const WeightView& w : matrices) weights_.import(w);
+    }
     return ExpertsView{gate, up, down, nullptr};
   }
 
@@ -60,6 +53,7 @@ class CpuDevice final : public Device {
  private:
   ThreadPool pool_;
   const cpu::Table& table_;
+  cpu::WeightStore weights_;
   cpu::CpuOps ops_;
 };
 
@@ -82,7 +76,7 @@ Result<std::unique_ptr<Device>> open_cpu(const CpuOptions& options) {
   if (table == nullptr)
     return unsupported("this CPU does not have the asked instruction set")
         .with_hint("use --isa auto");
-  return std::unique_ptr<Device>(std::make_unique<CpuDevice>(options.threads, *table));
+  return std::unique_ptr<Device>(std::make_unique<CpuDevice>(options, *table));
 }
 
 }  // namespace hadal::kernels

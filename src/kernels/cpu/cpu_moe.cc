@@ -90,66 +90,97 @@ void CpuOps::moe_gate(const MoeGateArgs& a, const StepView& step) {
   }
 }
 
-// Pairs (token, choice) are sorted by expert. Then four sweeps over all experts at once, so that a
-// decode step wakes the pool four times and not four times per expert: gate and up rows; SwiGLU;
-// down rows; the weighted sums.
+// Sorts the (token, choice) pairs by expert; within an expert they keep their order.
+void CpuOps::sort_pairs(const int32_t* ids, int64_t pairs, int64_t per_token, int64_t experts) {
+  expert_ids_.assign(static_cast<size_t>(experts) + 1, 0);
+  for (int64_t i = 0; i < pairs; ++i) {
+    CHECK(ids[i] >= 0 && ids[i] < experts);
+    ++expert_ids_[static_cast<size_t>(ids[i]) + 1];
+  }
+  for (size_t e = 1; e < expert_ids_.size(); ++e) expert_ids_[e] += expert_ids_[e - 1];
+  pair_token_.resize(static_cast<size_t>(pairs));
+  pair_place_.resize(static_cast<size_t>(pairs));
+  for (int64_t i = 0; i < pairs; ++i) {
+    const int32_t place = expert_ids_[static_cast<size_t>(ids[i])]++;
+    pair_place_[static_cast<size_t>(i)] = place;
+    pair_token_[static_cast<size_t>(place)] = static_cast<int32_t>(i / per_token);
+  }
+  // expert_ids_[e] is now where e ends. Kept: the experts in use, and where each begins.
+  segments_.assign(1, 0);
+  size_t used = 0;
+  for (int32_t e = 0; e < static_cast<int32_t>(experts); ++e) {
+    const int32_t end = expert_ids_[static_cast<size_t>(e)];
+    if (end == segments_.back()) continue;
+    segments_.push_back(end);
+    expert_ids_[used++] = e;
+  }
+  expert_ids_.resize(used);
+}
+
+// Two sweeps over all experts in use at once, so that a decode step wakes the pool a few times and
+// not a few times per expert: gate, up and SwiGLU; then down. Last the weighted sums by token, in
+// the order of its choices.
 void CpuOps::moe_experts(Mat out, Mat x, const ExpertsView& experts, const int32_t* ids,
                          const float* weights, int64_t per_token, float limit) {
   const int64_t pairs = x.rows * per_token;
-  const int64_t d = x.cols;
+  if (pairs == 0) return;
+  sort_pairs(ids, pairs, per_token, static_cast<int64_t>(experts.gate.size()));
+  const auto count = static_cast<int64_t>(expert_ids_.size());
   const int64_t inter = experts.gate[0].n();
-  const auto expert_of = [&](int32_t pair) { return ids[pair]; };
-  pairs_.resize(static_cast<size_t>(pairs));
-  for (int64_t i = 0; i < pairs; ++i) pairs_[static_cast<size_t>(i)] = static_cast<int32_t>(i);
-  std::stable_sort(pairs_.begin(), pairs_.end(),
-                   [&](int32_t a, int32_t b) { return expert_of(a) < expert_of(b); });
-  groups_.clear();
-  for (int64_t i = 0; i < pairs; ++i) {
-    const int32_t e = expert_of(pairs_[static_cast<size_t>(i)]);
-    if (groups_.empty() || groups_[groups_.size() - 3] != e)
-      groups_.insert(groups_.end(), {e, static_cast<int32_t>(i), 0});
-    ++groups_.back();
+  Forms outer;
+  Forms inner;
+  expert_packed_.clear();
+  for (int64_t i = 0; i < count; ++i) {
+    const auto e = static_cast<size_t>(expert_ids_[static_cast<size_t>(i)]);
+    const int64_t n = segments_[static_cast<size_t>(i) + 1] - segments_[static_cast<size_t>(i)];
+    for (const WeightView* w : {&experts.gate[e], &experts.up[e], &experts.down[e]}) {
+      expert_packed_.push_back(weights_.find(*w));
+      want(w == &experts.down[e] ? inner : outer, *w, expert_packed_.back(), n);
+    }
   }
-  const auto count = static_cast<int64_t>(groups_.size() / 3);
-
   const auto mat = [&](size_t slot, int64_t cols) {
     float* p = shared_.floats(slot, static_cast<size_t>(pairs * cols));
     return Mat{reinterpret_cast<std::byte*>(p), DType::f32, pairs, cols, cols};
   };
-  const Mat in = mat(1, d);
-  const Mat gate = mat(2, inter);
-  const Mat up = mat(3, inter);
-  const Mat down = mat(4, d);
-  for (int64_t i = 0; i < pairs; ++i) {
-    std::copy_n(row_of(x, pairs_[static_cast<size_t>(i)] / per_token), d, row_of(in, i));
-  }
-  const bool q8 = experts.gate[0].data.dtype == DType::q8_0;
-  const bool down_q8 = experts.down[0].data.dtype == DType::q8_0;
-  const Input input = q8 ? quantize(in, quantized_[0]) : Input{in};
+  const Mat gate = mat(1, inter);
+  const Mat up = mat(2, inter);
+  const Mat down = mat(3, x.cols);
 
-  constexpr int64_t kRows = 32;
-  // One sweep: rows [0, n) of a matrix of every expert in use, for that expert's pairs.
-  const auto sweep = [&](std::span<const WeightView> matrices, const Input& from, const Mat& to) {
-    const int64_t tiles = ceil_div(to.cols, kRows);
-    pool_.run(count * tiles, 2, [&](int64_t begin, int64_t end, int thread) {
+  constexpr int64_t kRows = 64;
+  // body(expert, which of those in use, its pairs' rows of `from`, first row, end row, thread)
+  const auto sweep = [&](int64_t rows, const Input& from, auto body) {
+    const int64_t pieces = ceil_div(rows, kRows);
+    pool_.run(count * pieces, 1, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t item = begin; item < end; ++item) {
-        const auto g = static_cast<size_t>(item / tiles) * 3;
-        const int64_t row = item % tiles * kRows;
-        const Input part = from.rows(groups_[g + 1], groups_[g + 2]);
-        linear_rows(to.slice_rows(groups_[g + 1], groups_[g + 2]),
-                    matrices[static_cast<size_t>(groups_[g])], nullptr, part, row,
-                    std::min(row + kRows, to.cols), 0, thread);
+        const auto i = static_cast<size_t>(item / pieces);
+        const int64_t row = item % pieces * kRows;
+        const int64_t first = segments_[i];
+        const int64_t n = segments_[i + 1] - first;
+        body(static_cast<size_t>(expert_ids_[i]), i, from.rows(first, n), first, row,
+             std::min(row + kRows, rows), thread);
       }
     });
   };
-  sweep(experts.gate, input, gate);
-  sweep(experts.up, input, up);
-  swiglu(gate, gate, up, limit);
-  sweep(experts.down, down_q8 ? quantize(gate, quantized_[1]) : Input{gate}, down);
-  for (int64_t i = 0; i < pairs; ++i) {
-    const int32_t pair = pairs_[static_cast<size_t>(i)];
-    t_.axpy(row_of(out, pair / per_token), weights[pair], row_of(down, i), d);
-  }
+  sweep(inter, prepare(outer, x, pair_token_.data(), segments_, memory_[0]),
+        [&](size_t e, size_t i, const Input& in, int64_t first, int64_t row, int64_t end, int th) {
+          const Mat g = gate.slice_rows(first, in.x.rows);
+          const Mat u = up.slice_rows(first, in.x.rows);
+          product_rows(g, experts.gate[e], expert_packed_[3 * i], in, row, end, th);
+          product_rows(u, experts.up[e], expert_packed_[3 * i + 1], in, row, end, th);
+          for (int64_t t = 0; t < in.x.rows; ++t) {
+            t_.swiglu(row_of(g, t) + row, row_of(g, t) + row, row_of(u, t) + row, limit, end - row);
+          }
+        });
+  sweep(x.cols, prepare(inner, gate, nullptr, segments_, memory_[1]),
+        [&](size_t e, size_t i, const Input& in, int64_t first, int64_t row, int64_t end, int th) {
+          product_rows(down.slice_rows(first, in.x.rows), experts.down[e],
+                       expert_packed_[3 * i + 2], in, row, end, th);
+        });
+  pool_.run(x.rows, 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin * per_token; i < end * per_token; ++i)
+      t_.axpy(row_of(out, i / per_token), weights[i],
+              row_of(down, pair_place_[static_cast<size_t>(i)]), x.cols);
+  });
 }
 
 }  // namespace hadal::kernels::cpu

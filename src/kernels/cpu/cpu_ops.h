@@ -1,9 +1,11 @@
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "base/thread_pool.h"
 #include "kernels/cpu/table.h"
+#include "kernels/cpu/weight_store.h"
 #include "kernels/ops.h"
 
 namespace hadal::kernels::cpu {
@@ -12,8 +14,8 @@ namespace hadal::kernels::cpu {
 /// Activations are f32. Threading: one caller at a time.
 class CpuOps final : public Ops {
  public:
-  CpuOps(ThreadPool& pool, const Table& table)
-      : pool_(pool), t_(table), scratch_(static_cast<size_t>(pool.threads())) {}
+  CpuOps(ThreadPool& pool, const Table& table, WeightStore& weights)
+      : pool_(pool), t_(table), weights_(weights), scratch_(static_cast<size_t>(pool.threads())) {}
 
   void clear(Mat x) override;
   void embed(Mat out, const WeightView& table, const int32_t* ids) override;
@@ -56,38 +58,57 @@ class CpuOps final : public Ops {
     std::vector<std::vector<float>> slots_;
   };
 
-  /// Activations of a linear op; the 8-bit form is there when a weight wants it.
+  /// Activations of a product, and those forms of them that its weights want; null otherwise.
   struct Input {
     Mat x;
-    const int8_t* q = nullptr;
+    const std::byte* blocks = nullptr;  ///< groups of 16 tokens in 8-bit blocks, see packed.h
+    const float* columns = nullptr;     ///< groups of 16 tokens, [k][g] each
+    const int8_t* q = nullptr;          ///< [T, k] 8-bit blocks for weights as they are stored
     const float* scale = nullptr;
     const int32_t* bias = nullptr;
 
-    Input rows(int64_t begin, int64_t count) const {
-      Input part{x.slice_rows(begin, count)};
-      if (q == nullptr) return part;
-      part.q = q + begin * x.cols;
-      part.scale = scale + begin * x.cols / 32;
-      part.bias = bias + begin * x.cols / 32;
-      return part;
-    }
+    /// Rows that were prepared as one segment.
+    Input rows(int64_t begin, int64_t count) const;
   };
-  /// The memory behind an Input's 8-bit form; keeps its size.
-  struct Quantized {
+  /// The memory behind an Input's forms; keeps its size.
+  struct InputMemory {
+    std::vector<std::byte> blocks;
+    std::vector<float> columns;
     std::vector<int8_t> q;
     std::vector<float> scale;
     std::vector<int32_t> bias;
   };
-  Input quantize(Mat x, Quantized& memory) const;
-  /// Rows [begin, end) of out = W x (+ bias), of the weight's rows from `first` on.
-  void linear_rows(const Mat& out, const WeightView& w, const float* bias, const Input& in,
-                   int64_t begin, int64_t end, int64_t first, int thread);
+  /// Which forms a product wants.
+  struct Forms {
+    bool blocks = false;
+    bool columns = false;
+    bool rows_q8 = false;
+    bool plain = false;
+  };
+  void want(Forms& forms, const WeightView& w, const PackedWeight* packed, int64_t tokens) const;
+  /// Makes the forms of x. Segments [segments[i], segments[i + 1]) are grouped apart. With
+  /// `source`, row i of the input is x's row source[i], and x itself is copied only if a weight
+  /// wants it.
+  Input prepare(const Forms& forms, Mat x, const int32_t* source, std::span<const int32_t> segments,
+                InputMemory& memory);
+
+  /// out[:, 0 ...] = tiles [begin, end) of a packed weight . x.
+  void packed_tiles(const Mat& out, const PackedWeight& w, const Input& in, int64_t begin,
+                    int64_t end);
+  /// out[:, 0 ...] = rows [begin, end) of a weight as it is stored . x.
+  void stored_rows(const Mat& out, const WeightView& w, const Input& in, int64_t begin, int64_t end,
+                   int thread);
   void few_tokens(const Mat& out, const WeightView& w, const Input& in, int64_t begin, int64_t end,
-                  int64_t first, int thread);
+                  int thread);
   void many_tokens(const Mat& out, const WeightView& w, const Input& in, int64_t begin, int64_t end,
-                   int64_t first, int thread);
+                   int thread);
+  /// out[:, row ...] = rows [row, end) of W . x, packed or not. row is a multiple of 16.
+  void product_rows(const Mat& out, const WeightView& w, const PackedWeight* packed,
+                    const Input& in, int64_t row, int64_t end, int thread);
   /// Row n of a weight as numbers, scales applied. out [k].
   void weight_row(float* out, const WeightView& w, int64_t n) const;
+
+  void sort_pairs(const int32_t* ids, int64_t pairs, int64_t per_token, int64_t experts);
 
   float* mla_absorb(const MlaArgs& args, const float* q, int64_t head, float* latent, float* row);
   void mla_absorbed(const MlaArgs& args, const StepView& step);
@@ -96,12 +117,18 @@ class CpuOps final : public Ops {
 
   ThreadPool& pool_;
   const Table& t_;
+  WeightStore& weights_;
   std::vector<Scratch> scratch_;  ///< one per thread
   Scratch shared_;                ///< of the caller
-  std::vector<Quantized> quantized_ = std::vector<Quantized>(2);
+  std::vector<InputMemory> memory_ = std::vector<InputMemory>(2);
+  std::vector<const PackedWeight*> packed_;  ///< of the projections of this call
   std::vector<Input> group_inputs_;
-  std::vector<int32_t> pairs_;   ///< (token, choice) pairs in the order of their experts
-  std::vector<int32_t> groups_;  ///< experts in use: id, first pair, pairs
+  std::vector<int32_t> segments_;  ///< where the sorted pairs of an expert begin, and the end
+  // Routed experts: see moe_experts.
+  std::vector<int32_t> pair_token_;                 ///< by sorted pair
+  std::vector<int32_t> pair_place_;                 ///< sorted place of each (token, choice)
+  std::vector<int32_t> expert_ids_;                 ///< experts in use
+  std::vector<const PackedWeight*> expert_packed_;  ///< gate, up, down of each in use
 };
 
 inline float* row_of(const Mat& m, int64_t i) {

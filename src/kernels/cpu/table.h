@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu/packed.h"
 #include "tensor/dtype_enum.h"
 
 namespace hadal::kernels::cpu {
@@ -56,6 +57,20 @@ struct Table {
   void (*axpy_kv)(float* y, float a, DType dtype, const std::byte* row, int64_t n);
   /// Stores a row as f32, f16 or bf16.
   void (*store_kv)(std::byte* row, DType dtype, const float* x, int64_t n);
+
+  // Products with packed weights (packed.h); null in a table that reads weights only as they are
+  // stored. x holds a group of g <= 16 tokens, out[t * ldo + r] = row r of the tile . token t for
+  // all 16 rows.
+
+  /// For blocked types. x: the group in 8-bit blocks, made by quantize_token; w.k whole blocks.
+  void (*packed_q8)(float* out, int64_t ldo, const PackedWeight& w, const std::byte* tile,
+                    const std::byte* x, int64_t g);
+  /// For f32, f16, bf16, f8_e4m3. x [k][g], and kGroupTokens floats behind it that may be read.
+  void (*packed_f32)(float* out, int64_t ldo, const PackedWeight& w, const std::byte* tile,
+                     const float* x, int64_t g);
+  /// Writes token t of a group of g (k / 32 * g * kGroupBlockBytes bytes, and kGroupSlack behind
+  /// it).
+  void (*quantize_token)(std::byte* group, int64_t g, int64_t t, const float* x, int64_t k);
 };
 
 const Table& ref_table();

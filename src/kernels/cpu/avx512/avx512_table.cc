@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include "kernels/cpu/x86/impl.h"
+#include "kernels/cpu/x86/packed_impl.h"
 
 namespace hadal::kernels::cpu {
 namespace {
@@ -12,6 +13,7 @@ struct V {
   static constexpr int kLanes = 16;
   static constexpr int kTokens = 6;
   static constexpr int kRows = 4;
+  static constexpr int kPackedTokens = 16;
 
   static F zero() { return _mm512_setzero_ps(); }
   static F set1(float v) { return _mm512_set1_ps(v); }
@@ -22,6 +24,7 @@ struct V {
   static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
   static F div(F a, F b) { return _mm512_div_ps(a, b); }
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+  static F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
   static F max(F a, F b) { return _mm512_max_ps(a, b); }
   static F min(F a, F b) { return _mm512_min_ps(a, b); }
   static F abs(F a) { return _mm512_abs_ps(a); }
@@ -77,9 +80,61 @@ struct V {
   static void prefetch(const std::byte* p) {
     _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
   }
+
+  // ---- integers: words of four bytes ----
+  using I = __m512i;
+  static I iload(const std::byte* p) { return _mm512_loadu_si512(p); }
+  static I izero() { return _mm512_setzero_si512(); }
+  static I word(const std::byte* p) {
+    int32_t v;
+    __builtin_memcpy(&v, p, 4);
+    return _mm512_set1_epi32(v);
+  }
+  static I words(uint32_t v) { return _mm512_set1_epi32(static_cast<int>(v)); }
+  static I bytes(int v) { return _mm512_set1_epi8(static_cast<char>(v)); }
+  static I and_(I a, I b) { return _mm512_and_si512(a, b); }
+  static I or_(I a, I b) { return _mm512_or_si512(a, b); }
+  // Bits cross byte borders: mask afterwards. A negative N shifts left.
+  template <int N>
+  static I shift_right(I v) {
+    if constexpr (N >= 0) return _mm512_srli_epi16(v, N);
+    return _mm512_slli_epi16(v, N < 0 ? -N : 0);
+  }
+  static I low_nibbles(I v) { return and_(v, bytes(15)); }
+  static I high_nibbles(I v) { return and_(_mm512_srli_epi16(v, 4), bytes(15)); }
+  static I f4_plus_12(I code) {
+    const __m128i table = _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), code);
+  }
+  static F as_float(I v) { return _mm512_castsi512_ps(v); }
+  static F to_float(I v) { return _mm512_cvtepi32_ps(v); }
+  static I word_shift_left_16(I v) { return _mm512_slli_epi32(v, 16); }
+  // Byte S of every word as E4M3; see from_e4m3.
+  template <int S>
+  static F e4m3_at(I v) {
+    const I top = _mm512_srai_epi32(_mm512_slli_epi32(v, 24 - 8 * S), 4);
+    return _mm512_mul_ps(as_float(and_(top, words(0x87F00000u))), _mm512_set1_ps(0x1p120f));
+  }
+  static F from_u8(const std::byte* p) {
+    return _mm512_cvtepi32_ps(
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  }
+  // 0 becomes 0 rather than 2^-127.
+  static F from_e8m0(const std::byte* p) {
+    const I v = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    return as_float(_mm512_slli_epi32(v, 23));
+  }
+  // sum += four products of unsigned weights with signed activations, per word.
+  static I dot(I sum, I w, I x) { return _mm512_dpbusd_epi32(sum, w, x); }
+  // Signed weights go in as w + 128 (the top bit flipped), and the sum starts at what that adds
+  // too much.
+  static I signed_weights(I w) { return _mm512_xor_si512(w, bytes(0x80)); }
+  static I start(const std::byte* bias) { return word(bias); }
+  static I dot_signed(I sum, I w, I x) { return dot(sum, w, x); }
 };
 
 using Impl = x86::Impl<V>;
+using Packed = x86::Packed<V>;
 
 // The 32 weights of a block, as w + 128.
 __m256i weights(const std::byte* block) {
@@ -171,6 +226,9 @@ constexpr Table kTable = {
     .dot_kv = Impl::dot_kv,
     .axpy_kv = Impl::axpy_kv,
     .store_kv = Impl::store_kv,
+    .packed_q8 = Packed::packed_q8,
+    .packed_f32 = Packed::packed_f32,
+    .quantize_token = Packed::quantize_token,
 };
 
 }  // namespace
