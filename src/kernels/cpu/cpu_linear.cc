@@ -185,9 +185,10 @@ void CpuOps::packed_tiles(const Mat& out, const PackedWeight& w, const Input& in
   float spare[kTileRows * kGroupTokens];
   const auto tile = [&](float* to, int64_t ldo, int64_t i, int64_t t0, int64_t g) {
     if (in_blocks) {
-      t_.packed_q8(to, ldo, w, w.tile(i), in.blocks + t0 * (w.k / 32) * kGroupBlockBytes, g);
+      t_.packed_q8(to, ldo, w, w.tiles + i * w.tile_bytes,
+                   in.blocks + t0 * (w.k / 32) * kGroupBlockBytes, g);
     } else {
-      t_.packed_f32(to, ldo, w, w.tile(i), in.columns + t0 * w.k, g);
+      t_.packed_f32(to, ldo, w, w.tiles + i * w.tile_bytes, in.columns + t0 * w.k, g);
     }
   };
   const int64_t panel = panel_tiles(w.k);
@@ -257,31 +258,42 @@ void CpuOps::linear_grouped(Mat out, Mat x, const WeightView& weight, int64_t gr
   const int64_t k = x.cols / groups;
   CHECK(rows * groups == out.cols && k * groups == x.cols && weight.k() == k &&
         weight.n() == out.cols);
-  if (x.rows == 0) return;
-  const PackedWeight* packed = rows % kTileRows == 0 ? weights_.find(weight) : nullptr;
+  product_groups(
+      weight, groups, rows, [&](int64_t g) { return g * rows; },
+      [&](int64_t g) { return x.slice_cols(g * k, k); },
+      [&](int64_t g) { return out.slice_cols(g * rows, rows); });
+}
+
+void CpuOps::product_groups(const WeightView& w, int64_t groups, int64_t rows,
+                            FunctionRef<int64_t(int64_t)> first_row, FunctionRef<Mat(int64_t)> x_of,
+                            FunctionRef<Mat(int64_t)> out_of) {
+  const int64_t tokens = x_of(0).rows;
+  if (tokens == 0) return;
+  bool whole_tiles = rows % kTileRows == 0;
+  for (int64_t g = 0; g < groups; ++g) whole_tiles &= first_row(g) % kTileRows == 0;
+  const PackedWeight* packed = whole_tiles ? weights_.find(w) : nullptr;
   Forms forms;
-  want(forms, weight, packed, x.rows);
+  want(forms, w, packed, tokens);
   if (static_cast<int64_t>(memory_.size()) < groups) memory_.resize(static_cast<size_t>(groups));
-  const int32_t all[] = {0, static_cast<int32_t>(x.rows)};
+  const int32_t all[] = {0, static_cast<int32_t>(tokens)};
   group_inputs_.clear();
-  for (int64_t g = 0; g < groups; ++g) {
-    group_inputs_.push_back(
-        prepare(forms, x.slice_cols(g * k, k), nullptr, all, memory_[static_cast<size_t>(g)]));
-  }
-  // A piece is some tiles of one group.
+  for (int64_t g = 0; g < groups; ++g)
+    group_inputs_.push_back(prepare(forms, x_of(g), nullptr, all, memory_[static_cast<size_t>(g)]));
+  // A piece is some tiles of one group; few groups are cut so that every thread has some.
   const int64_t tiles = ceil_div(rows, kTileRows);
-  const int64_t pieces = std::min<int64_t>(tiles, 4);
+  const int64_t pieces = std::min(tiles, ceil_div(8 * pool_.threads(), groups));
   pool_.run(groups * pieces, 1, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t g = i / pieces;
       const int64_t b = tiles * (i % pieces) / pieces * kTileRows;
       const int64_t e = std::min(tiles * (i % pieces + 1) / pieces * kTileRows, rows);
-      const Mat to = out.slice_cols(g * rows + b, e - b);
+      const Mat to = out_of(g).slice_cols(b, e - b);
       const Input& in = group_inputs_[static_cast<size_t>(g)];
+      const int64_t first = first_row(g);
       if (packed != nullptr) {
-        packed_tiles(to, *packed, in, (g * rows + b) / kTileRows, (g * rows + e) / kTileRows);
+        packed_tiles(to, *packed, in, (first + b) / kTileRows, (first + e) / kTileRows);
       } else {
-        stored_rows(to, weight, in, g * rows + b, g * rows + e, thread);
+        stored_rows(to, w, in, first + b, first + e, thread);
       }
     }
   });

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "kernels/cpu/flash.h"
 #include "kernels/cpu/table.h"
 #include "kernels/cpu/weight_store.h"
 #include "kernels/ops.h"
@@ -15,7 +16,11 @@ namespace hadal::kernels::cpu {
 class CpuOps final : public Ops {
  public:
   CpuOps(ThreadPool& pool, const Table& table, WeightStore& weights)
-      : pool_(pool), t_(table), weights_(weights), scratch_(static_cast<size_t>(pool.threads())) {}
+      : pool_(pool),
+        t_(table),
+        weights_(weights),
+        scratch_(static_cast<size_t>(pool.threads())),
+        flash_(pool, table) {}
 
   void clear(Mat x) override;
   void embed(Mat out, const WeightView& table, const int32_t* ids) override;
@@ -110,9 +115,24 @@ class CpuOps final : public Ops {
 
   void sort_pairs(const int32_t* ids, int64_t pairs, int64_t per_token, int64_t experts);
 
-  float* mla_absorb(const MlaArgs& args, const float* q, int64_t head, float* latent, float* row);
-  void mla_absorbed(const MlaArgs& args, const StepView& step);
+  /// For `groups` blocks of columns: out_of(g) = rows [first_row(g), first_row(g) + rows) of w .
+  /// x_of(g).
+  void product_groups(const WeightView& w, int64_t groups, int64_t rows,
+                      FunctionRef<int64_t(int64_t)> first_row, FunctionRef<Mat(int64_t)> x_of,
+                      FunctionRef<Mat(int64_t)> out_of);
+
+  struct TokenRun {
+    int64_t first;
+    int64_t count;
+  };
+  void token_runs(const StepView& step, int64_t tokens_max);
+  void mla_absorb(const MlaArgs& args, const Mat& q, const Mat& to);
+  void mla_absorbed(const MlaArgs& args, const StepView& step, int64_t first, int64_t tokens);
   void mla_expanded(const MlaArgs& args, const StepView& step, int64_t sequence);
+  void mla_expand_head(const MlaArgs& args, int64_t head, const float* cached, int64_t rows,
+                       Scratch& scratch, float* k, float* v) const;
+  void index_scores(const IndexerArgs& args, const StepView& step, int64_t token, int64_t rows,
+                    Scratch& scratch, float* scores);
   void hyper_mix(const HyperArgs& args, int64_t token, float* mix, float* row);
 
   ThreadPool& pool_;
@@ -120,6 +140,8 @@ class CpuOps final : public Ops {
   WeightStore& weights_;
   std::vector<Scratch> scratch_;  ///< one per thread
   Scratch shared_;                ///< of the caller
+  Flash flash_;
+  std::vector<TokenRun> runs_;  ///< of the step: see token_runs
   std::vector<InputMemory> memory_ = std::vector<InputMemory>(2);
   std::vector<const PackedWeight*> packed_;  ///< of the projections of this call
   std::vector<Input> group_inputs_;

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "base/units.h"
 #include "kernels/cpu/cpu_ops.h"
 
 namespace hadal::kernels::cpu {
@@ -100,42 +101,63 @@ void CpuOps::compress(const CompressArgs& a, const StepView& step) {
   });
 }
 
+// A block is some heads of one token. Its rows are the window's, then the pooled ones it may see.
 void CpuOps::sink_attention(const SinkAttentionArgs& a, const StepView& step) {
+  constexpr int64_t kBlockQueries = 64;
   const int64_t dim = a.recent.width;
-  pool_.run(step.tokens, 1, [&](int64_t begin, int64_t end, int thread) {
-    Scratch& scratch = scratch_[static_cast<size_t>(thread)];
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t seq = step.token_seq[t];
-      const int64_t position = step.positions[t];
-      const int64_t first = std::max<int64_t>(0, position - a.window + 1);
-      const int64_t recent = position - first + 1;
-      const int32_t* list = a.selected != nullptr ? a.selected + t * a.selected_max : nullptr;
-      int64_t pooled = a.compressed.empty() ? 0 : (position + 1) / a.ratio;
-      if (list != nullptr) pooled = std::find(list, list + a.selected_max, -1) - list;
-      // All rows a token sees, once as numbers: every head uses them.
-      const int64_t rows = recent + pooled;
-      float* keys = scratch.floats(0, static_cast<size_t>(rows * dim));
-      float* scores = scratch.floats(1, static_cast<size_t>(rows + 1));
-      for (int64_t i = 0; i < recent; ++i) {
-        t_.dequantize(keys + i * dim, a.recent.dtype, kv_address(a.recent, step, seq, first + i),
-                      dim);
-      }
-      for (int64_t i = 0; i < pooled; ++i) {
-        const int64_t r = list != nullptr ? list[i] : i;
-        t_.dequantize(keys + (recent + i) * dim, a.compressed.dtype,
-                      kv_address(a.compressed, step, seq, r), dim);
-      }
-      for (int64_t h = 0; h < a.heads; ++h) {
-        const float* q = row_of(a.q, t) + h * dim;
-        for (int64_t i = 0; i < rows; ++i) scores[i] = t_.dot(q, keys + i * dim, dim) * a.scale;
-        scores[rows] = a.sink[h];
-        const float sum = t_.exp_sum(scores, t_.max(scores, rows + 1), rows + 1);
-        float* out = row_of(a.out, t) + h * dim;
-        std::fill_n(out, dim, 0.0f);
-        for (int64_t i = 0; i < rows; ++i) t_.axpy(out, scores[i] / sum, keys + i * dim, dim);
-      }
-    }
-  });
+  const int64_t block_heads = std::min(a.heads, kBlockQueries);
+  const int64_t parts = ceil_div(a.heads, block_heads);
+  const auto list_of = [&](int64_t t) {
+    return a.selected != nullptr ? a.selected + t * a.selected_max : nullptr;
+  };
+  const auto recent_rows = [&](int64_t t) {
+    return std::min<int64_t>(a.window, step.positions[t] + 1);
+  };
+  const auto pooled_rows = [&](int64_t t) -> int64_t {
+    if (a.compressed.empty()) return 0;
+    if (const int32_t* list = list_of(t)) return std::find(list, list + a.selected_max, -1) - list;
+    return (step.positions[t] + 1) / a.ratio;
+  };
+  const int64_t pooled_max = a.compressed.empty()    ? 0
+                             : a.selected != nullptr ? a.selected_max
+                                                     : step.context_max / a.ratio;
+  flash_.run({.blocks = step.tokens * parts,
+              .dim = dim,
+              .v_dim = dim,
+              .queries_max = block_heads,
+              .rows_max = std::min(a.window, step.context_max) + pooled_max,
+              .load_queries =
+                  [&](int64_t b, float* q, FlashJob::Query* queries) {
+                    const int64_t t = b / parts;
+                    const int64_t h = b % parts * block_heads;
+                    const int64_t n = std::min(block_heads, a.heads - h);
+                    t_.scale(q, row_of(a.q, t) + h * dim, a.scale, nullptr, n * dim);
+                    const int64_t rows = recent_rows(t) + pooled_rows(t);
+                    for (int64_t i = 0; i < n; ++i) queries[i] = {rows, a.sink[h + i]};
+                    return n;
+                  },
+              .load_rows =
+                  [&](int64_t b, int64_t begin, int64_t count, float* k, float*) {
+                    const int64_t t = b / parts;
+                    const int64_t seq = step.token_seq[t];
+                    const int64_t recent = recent_rows(t);
+                    const int64_t oldest = step.positions[t] + 1 - recent;
+                    const int32_t* list = list_of(t);
+                    for (int64_t r = begin; r < begin + count; ++r) {
+                      const KvView& kv = r < recent ? a.recent : a.compressed;
+                      const int64_t pooled = r - recent;
+                      const int64_t row = r < recent        ? oldest + r
+                                          : list != nullptr ? list[pooled]
+                                                            : pooled;
+                      t_.dequantize(k + (r - begin) * dim, kv.dtype, kv_address(kv, step, seq, row),
+                                    dim);
+                    }
+                    return FlashJob::Rows{k, k, dim};
+                  },
+              .out =
+                  [&](int64_t b, int64_t i) {
+                    return row_of(a.out, b / parts) + (b % parts * block_heads + i) * dim;
+                  }});
 }
 
 // The mixing logits of a token before scale and base: fn (x / rms(x)).
@@ -143,10 +165,16 @@ void CpuOps::hyper_mix(const HyperArgs& a, int64_t t, float* mix, float* row) {
   const float* x = row_of(a.x, t);
   const float mean = t_.sum_squares(x, a.x.cols) / static_cast<float>(a.x.cols);
   const float r = 1 / std::sqrt(mean + a.norm_eps);
-  for (int64_t n = 0; n < a.fn.n(); ++n) {
-    weight_row(row, a.fn, n);
-    mix[n] = t_.dot(row, x, a.x.cols) * r;
+  const DType dtype = a.fn.data.dtype;
+  if (dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16) {
+    t_.gemv(mix, dtype, a.fn.data.data, a.fn.data.row_bytes(), a.fn.n(), x, a.x.cols);
+  } else {
+    for (int64_t n = 0; n < a.fn.n(); ++n) {
+      weight_row(row, a.fn, n);
+      mix[n] = t_.dot(row, x, a.x.cols);
+    }
   }
+  for (int64_t n = 0; n < a.fn.n(); ++n) mix[n] *= r;
 }
 
 void CpuOps::hyper_pre(const HyperArgs& a, Mat out, float* post, float* comb) {

@@ -37,8 +37,6 @@ struct PackedWeight {
   int64_t k = 0;
   int64_t tile_bytes = 0;
   int64_t scale_cols = 0;  ///< f8_e4m3: columns that share a scale
-
-  const std::byte* tile(int64_t i) const { return tiles + i * tile_bytes; }
 };
 
 /// Activations of up to 16 tokens, G in number, as the products with packed blocked weights read

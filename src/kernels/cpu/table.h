@@ -41,6 +41,9 @@ struct Table {
   /// c[t * ldc + r] = a[t * lda ...] . b[r * k ...] for t < tokens, r < count.
   void (*gemm)(float* c, int64_t ldc, const float* a, int64_t lda, int64_t tokens, const float* b,
                int64_t count, int64_t k);
+  /// c[t * ldc + j] += a[t * lda ...] . column j of b [k][cols], its rows ldb apart; t < tokens.
+  void (*gemm_add)(float* c, int64_t ldc, const float* a, int64_t lda, int64_t tokens,
+                   const float* b, int64_t ldb, int64_t cols, int64_t k);
 
   /// sum x[i]^2, and out = x * scale * weight (weight may be null).
   float (*sum_squares)(const float* x, int64_t n);

@@ -1,5 +1,6 @@
 // AVX2 with FMA and F16C: what every x86 server and laptop of the last ten years has.
 
+#include <cpuid.h>
 #include <immintrin.h>
 
 #include "kernels/cpu/x86/impl.h"
@@ -208,6 +209,7 @@ constexpr Table kTable = {
     .gemv_q8_0 = gemv_q8_0,
     .quantize_q8 = Impl::quantize_q8,
     .gemm = Impl::gemm,
+    .gemm_add = Impl::gemm_add,
     .sum_squares = Impl::sum_squares,
     .scale = Impl::scale,
     .exp_sum = Impl::exp_sum,
@@ -224,8 +226,10 @@ constexpr Table kTable = {
 }  // namespace
 
 const Table* avx2_table() {
-  const bool able = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("f16c");
+  // Clang 16 does not know "f16c" by name: it is bit 29 of leaf 1's ecx. Source: Intel SDM, CPUID.
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  const bool f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx >> 29 & 1) != 0;
+  const bool able = f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   return able ? &kTable : nullptr;
 }
 

@@ -218,6 +218,7 @@ constexpr Table kTable = {
     .gemv_q8_0 = gemv_q8_0,
     .quantize_q8 = Impl::quantize_q8,
     .gemm = Impl::gemm,
+    .gemm_add = Impl::gemm_add,
     .sum_squares = Impl::sum_squares,
     .scale = Impl::scale,
     .exp_sum = Impl::exp_sum,

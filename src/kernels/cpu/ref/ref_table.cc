@@ -72,6 +72,17 @@ void gemm(float* c, int64_t ldc, const float* a, int64_t lda, int64_t tokens, co
   }
 }
 
+void gemm_add(float* c, int64_t ldc, const float* a, int64_t lda, int64_t tokens, const float* b,
+              int64_t ldb, int64_t cols, int64_t k) {
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t j = 0; j < cols; ++j) {
+      double sum = c[t * ldc + j];
+      for (int64_t i = 0; i < k; ++i) sum += static_cast<double>(a[t * lda + i]) * b[i * ldb + j];
+      c[t * ldc + j] = static_cast<float>(sum);
+    }
+  }
+}
+
 float exp_sum(float* x, float max, int64_t n) {
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += x[i] = std::exp(x[i] - max);
@@ -127,6 +138,7 @@ const Table& ref_table() {
       .gemv_q8_0 = ref::gemv_q8_0,
       .quantize_q8 = ref::quantize_q8,
       .gemm = ref::gemm,
+      .gemm_add = ref::gemm_add,
       .sum_squares = ref::sum_squares,
       .scale = ref::scale,
       .exp_sum = ref::exp_sum,

@@ -228,6 +228,50 @@ struct Impl {
     }
   }
 
+  // A tile of T tokens x R registers of columns; a's numbers are spread, b's rows read as they lie.
+  template <int T, int R>
+  static void add_tile(float* c, int64_t ldc, const float* a, int64_t lda, const float* b,
+                       int64_t ldb, int64_t k) {
+    F acc[T][R];
+    for (int t = 0; t < T; ++t) {
+      for (int r = 0; r < R; ++r) acc[t][r] = V::load(c + t * ldc + r * kLanes);
+    }
+    for (int64_t i = 0; i < k; ++i) {
+      F vb[R];
+      for (int r = 0; r < R; ++r) vb[r] = V::load(b + i * ldb + r * kLanes);
+      for (int t = 0; t < T; ++t) {
+        const F va = V::set1(a[t * lda + i]);
+        for (int r = 0; r < R; ++r) acc[t][r] = V::fma(va, vb[r], acc[t][r]);
+      }
+    }
+    for (int t = 0; t < T; ++t) {
+      for (int r = 0; r < R; ++r) V::store(c + t * ldc + r * kLanes, acc[t][r]);
+    }
+  }
+  static void add_tail(float* c, const float* a, const float* b, int64_t ldb, int64_t cols,
+                       int64_t k) {
+    F acc = tail(c, cols);
+    for (int64_t i = 0; i < k; ++i) acc = V::fma(V::set1(a[i]), tail(b + i * ldb, cols), acc);
+    store_tail(c, acc, cols);
+  }
+  template <int T>
+  static void add_tokens(float* c, int64_t ldc, const float* a, int64_t lda, const float* b,
+                         int64_t ldb, int64_t cols, int64_t k) {
+    int64_t j = 0;
+    for (; j + V::kRows * kLanes <= cols; j += V::kRows * kLanes)
+      add_tile<T, V::kRows>(c + j, ldc, a, lda, b + j, ldb, k);
+    for (; j + kLanes <= cols; j += kLanes) add_tile<T, 1>(c + j, ldc, a, lda, b + j, ldb, k);
+    for (int t = 0; t < T && j < cols; ++t)
+      add_tail(c + t * ldc + j, a + t * lda, b + j, ldb, cols - j, k);
+  }
+  static void gemm_add(float* c, int64_t ldc, const float* a, int64_t lda, int64_t tokens,
+                       const float* b, int64_t ldb, int64_t cols, int64_t k) {
+    int64_t t = 0;
+    for (; t + V::kTokens <= tokens; t += V::kTokens)
+      add_tokens<V::kTokens>(c + t * ldc, ldc, a + t * lda, lda, b, ldb, cols, k);
+    for (; t < tokens; ++t) add_tokens<1>(c + t * ldc, ldc, a + t * lda, lda, b, ldb, cols, k);
+  }
+
   // ---- element by element ----
 
   static float sum_squares(const float* x, int64_t n) { return dot(x, x, n); }
