@@ -117,8 +117,8 @@ TEST_P(GoldenTest, LogitsAgree) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GoldenTest, testing::ValuesIn(golden_names()), [](const auto& info) {
-  std::string name = fs::path(info.param).filename().string();
+INSTANTIATE_TEST_SUITE_P(All, GoldenTest, testing::ValuesIn(golden_names()), [](const auto& test) {
+  std::string name = fs::path(test.param).filename().string();
   std::ranges::replace_if(
       name, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
   return name;
