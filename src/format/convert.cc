@@ -8,6 +8,7 @@
 #include "format/gguf_metadata.h"
 #include "format/gguf_names.h"
 #include "format/gguf_writer.h"
+#include "format/hf_directory.h"
 #include "format/internal/weight_rows.h"
 #include "format/quantize.h"
 #include "format/safetensors_writer.h"
@@ -288,13 +289,6 @@ Status write_tensors(const std::vector<Planned>& plan, uint64_t total, uint64_t 
   return {};
 }
 
-Status write_text(const fs::path& path, std::string_view text) {
-  if (text.empty()) return {};
-  TRY(OutputFile file, OutputFile::create(path));
-  TRY_VOID(file.write(text));
-  return file.commit();
-}
-
 Result<ConvertReport> to_gguf(const Checkpoint& from, Planner& planner, const fs::path& out,
                               const ConvertOptions& options) {
   GgufWriter writer;
@@ -326,16 +320,16 @@ Result<ConvertReport> to_gguf(const Checkpoint& from, Planner& planner, const fs
 }
 
 /// The small files of a Hugging Face directory.
-Status write_side_files(const Checkpoint& from, const fs::path& out, DType dtype,
+Status write_side_files(const Checkpoint& from, const HfDirectory& to, DType dtype,
                         std::vector<std::string>& notes) {
   json::Value config = plain_config(from.config());
   config.set("torch_dtype", dtype == DType::f32   ? "float32"
                             : dtype == DType::f16 ? "float16"
                                                   : "bfloat16");
-  TRY_VOID(write_text(out / "config.json", json::dump(config, json::Style::pretty)));
+  TRY_VOID(to.write_text("config.json", json::dump(config, json::Style::pretty)));
   if (!from.generation_config().is_null()) {
-    TRY_VOID(write_text(out / "generation_config.json",
-                        json::dump(from.generation_config(), json::Style::pretty)));
+    TRY_VOID(to.write_text("generation_config.json",
+                           json::dump(from.generation_config(), json::Style::pretty)));
   }
   auto source = from.tokenizer_source();
   if (!source) {
@@ -347,9 +341,9 @@ Status write_side_files(const Checkpoint& from, const fs::path& out, DType dtype
     notes.push_back("no tokenizer.json: the pre-tokenizer '" + source->gguf_pre +
                     "' of this GGUF file cannot be spelled out");
   }
-  TRY_VOID(write_text(out / "tokenizer.json", tokenizer));
-  TRY_VOID(write_text(out / "tokenizer_config.json", tokenizer_config_json_of(*source)));
-  return write_text(out / "chat_template.jinja", source->chat_template);
+  TRY_VOID(to.write_text("tokenizer.json", tokenizer));
+  TRY_VOID(to.write_text("tokenizer_config.json", tokenizer_config_json_of(*source)));
+  return to.write_text("chat_template.jinja", source->chat_template);
 }
 
 Result<ConvertReport> to_directory(const Checkpoint& from, Planner& planner, const fs::path& out,
@@ -358,25 +352,15 @@ Result<ConvertReport> to_directory(const Checkpoint& from, Planner& planner, con
   for (const Planned& p : planner.plan()) {
     TRY_VOID(writer.add_tensor(p.name, p.dtype, p.shape));
   }
-  std::error_code ec;
-  const bool existed = fs::exists(out, ec);
-  fs::create_directories(out, ec);
-  if (ec) return errno_error(ec.value(), "create " + out.string());
   const std::string header = writer.header();
-  const auto write = [&]() -> Result<uint64_t> {
-    TRY(OutputFile file, OutputFile::create(out / "model.safetensors"));
-    TRY_VOID(file.write(header));
-    TRY_VOID(write_tensors(planner.plan(), header.size() + writer.data_bytes(), 1, options, file));
-    TRY_VOID(write_side_files(from, out, options.dtype, planner.notes()));
-    TRY_VOID(file.commit());
-    return file.bytes();
-  };
-  auto bytes = write();
-  if (!bytes) {
-    if (!existed) fs::remove_all(out, ec);
-    return bytes.error();
-  }
-  return ConvertReport{planner.plan().size(), *bytes, planner.notes()};
+  TRY(HfDirectory directory, HfDirectory::create(out));
+  TRY(OutputFile file, OutputFile::create(directory.weights()));
+  TRY_VOID(file.write(header));
+  TRY_VOID(write_tensors(planner.plan(), header.size() + writer.data_bytes(), 1, options, file));
+  TRY_VOID(write_side_files(from, directory, options.dtype, planner.notes()));
+  TRY_VOID(file.commit());
+  directory.keep();
+  return ConvertReport{planner.plan().size(), file.bytes(), planner.notes()};
 }
 
 }  // namespace

@@ -27,14 +27,16 @@ struct ConvertReport {
   std::vector<std::string> notes;  ///< what was not as asked, one line each
 };
 
-/// Writes `checkpoint` as one .gguf file `out`, or as a Hugging Face directory `out`.
+/// Writes `checkpoint` as one .gguf file `out`, or as a Hugging Face directory `out` (or as the
+/// .safetensors file `out`, with the small files beside it).
 ///
 /// Matrices become `dtype`. Left at f32: vectors, router and hyper-connection matrices, compressor
 /// positions. Embedding and head are q6_k when `dtype` has fewer bits. A row that is not whole
 /// blocks falls back to q8_0, then f16. FP8 and FP4 weights are multiplied with their scales.
 /// What has the right type already is copied bit by bit. The result does not depend on threads.
 /// Tokenizer, chat template and configuration go along.
-/// Errors: cancelled; unsupported (safetensors has no block types); what writing can give. Nothing
+/// Errors: cancelled; unsupported (safetensors has no block types); conflict (the directory holds
+/// another checkpoint); what writing can give. Nothing
 /// is left behind on an error.
 Result<ConvertReport> convert(const Checkpoint& checkpoint, const std::filesystem::path& out,
                               const ConvertOptions& options);

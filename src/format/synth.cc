@@ -12,6 +12,7 @@
 #include "format/gguf_metadata.h"
 #include "format/gguf_names.h"
 #include "format/gguf_writer.h"
+#include "format/hf_directory.h"
 #include "format/internal/half.h"
 #include "format/internal/little_endian.h"
 #include "format/internal/random_weights.h"
@@ -272,12 +273,6 @@ Status write_all(const std::vector<Made>& made, uint64_t total, uint64_t alignme
   return {};
 }
 
-Status write_text(const fs::path& path, std::string_view text) {
-  TRY(OutputFile file, OutputFile::create(path));
-  TRY_VOID(file.write(text));
-  return file.commit();
-}
-
 Result<ConvertReport> write_gguf(const SynthOptions& options, const json::Value& config,
                                  const std::vector<Made>& made, const TokenizerSource& tokens,
                                  const fs::path& out) {
@@ -306,28 +301,18 @@ Result<ConvertReport> write_directory(const SynthOptions& options, json::Value c
     q.set("weight_block_size", json::Array{json::Value(128), json::Value(128)});
     config.set("quantization_config", std::move(q));
   }
-  std::error_code ec;
-  const bool existed = fs::exists(out, ec);
-  fs::create_directories(out, ec);
-  if (ec) return errno_error(ec.value(), "create " + out.string());
   const std::string header = writer.header();
-  const auto write = [&]() -> Result<uint64_t> {
-    TRY(OutputFile file, OutputFile::create(out / "model.safetensors"));
-    TRY_VOID(file.write(header));
-    TRY_VOID(write_all(made, header.size() + writer.data_bytes(), 1, options, file));
-    TRY_VOID(write_text(out / "config.json", json::dump(config, json::Style::pretty)));
-    TRY(const std::string tokenizer_json, tokenizer_json_of(tokens));
-    TRY_VOID(write_text(out / "tokenizer.json", tokenizer_json));
-    TRY_VOID(write_text(out / "tokenizer_config.json", tokenizer_config_json_of(tokens)));
-    TRY_VOID(file.commit());
-    return file.bytes();
-  };
-  auto bytes = write();
-  if (!bytes) {
-    if (!existed) fs::remove_all(out, ec);
-    return bytes.error();
-  }
-  return ConvertReport{made.size(), *bytes, {}};
+  TRY(HfDirectory directory, HfDirectory::create(out));
+  TRY(OutputFile file, OutputFile::create(directory.weights()));
+  TRY_VOID(file.write(header));
+  TRY_VOID(write_all(made, header.size() + writer.data_bytes(), 1, options, file));
+  TRY_VOID(directory.write_text("config.json", json::dump(config, json::Style::pretty)));
+  TRY(const std::string tokenizer_json, tokenizer_json_of(tokens));
+  TRY_VOID(directory.write_text("tokenizer.json", tokenizer_json));
+  TRY_VOID(directory.write_text("tokenizer_config.json", tokenizer_config_json_of(tokens)));
+  TRY_VOID(file.commit());
+  directory.keep();
+  return ConvertReport{made.size(), file.bytes(), {}};
 }
 
 }  // namespace
