@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "apps/checkpoint_out.h"
 #include "apps/command.h"
 #include "apps/open_model.h"
 #include "apps/progress_line.h"
@@ -16,12 +17,12 @@ using config::Kind;
 
 constexpr config::Positional kPositionals[] = {
     {.name = "MODEL", .help = "a model directory, a .safetensors or a .gguf file"},
-    {.name = "OUT", .help = "a .gguf file to write, or a directory for safetensors"},
 };
 constexpr Flag kFlags[] = {
+    HADAL_CHECKPOINT_OUT_FLAGS,
     {.name = "dtype",
      .fallback = "q8_0",
-     .help = "what matrices become; for a directory bf16 unless f32 or f16 is asked for",
+     .help = "what matrices become; in safetensors bf16 when not given",
      .choices = "f32|f16|bf16|q8_0|q6_k|q5_k|q4_k|q4_0"},
     {.name = "threads",
      .kind = Kind::integer,
@@ -38,22 +39,17 @@ constexpr config::Spec kSpec{
     "Rows that are not whole blocks become q8_0 or f16. FP8 and FP4 weights are multiplied out."};
 
 Result<int> run(const config::Flags& flags) {
-  const std::string out = flags.positional(1);
-  const bool gguf = out.ends_with(".gguf");
-  if (!gguf && out.find(".safetensors") != std::string::npos) {
-    return invalid_argument("OUT is a directory for safetensors, or a file that ends in .gguf");
-  }
+  TRY(const CheckpointOut out, checkpoint_out(flags));
   TRY(const auto checkpoint, open_checkpoint(flags.positional(0)));
   ProgressLine line;
   format::ConvertOptions options;
-  options.to = gguf ? format::CheckpointKind::gguf : format::CheckpointKind::safetensors;
-  options.dtype =
-      gguf || flags.given("dtype") ? *dtype_from_name(flags.text("dtype")) : DType::bf16;
+  options.to = out.kind;
+  options.dtype = out.dtype;
   options.threads = static_cast<int>(flags.integer("threads"));
   options.progress = [&](uint64_t done, uint64_t total) { return line.step(done, total); };
-  TRY(const format::ConvertReport report, format::convert(*checkpoint, out, options));
+  TRY(const format::ConvertReport report, format::convert(*checkpoint, out.path, options));
   for (const std::string& note : report.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
-  std::printf("%s: %llu tensors, %s\n", out.c_str(),
+  std::printf("%s: %llu tensors, %s\n", out.path.c_str(),
               static_cast<unsigned long long>(report.tensors), format_bytes(report.bytes).c_str());
   return 0;
 }

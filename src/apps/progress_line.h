@@ -5,14 +5,15 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <string>
 
 #include "apps/terminal.h"
 #include "base/units.h"
 
 namespace hadal::apps {
 
-/// A line on stderr that says how far a long write is, when stderr is a terminal; and Ctrl-C, which
-/// stops the work.
+/// Says on stderr how far a long write is: a bar on a terminal, a line every few seconds elsewhere.
+/// Ctrl-C stops the work.
 class ProgressLine {
  public:
   ProgressLine() = default;
@@ -22,19 +23,23 @@ class ProgressLine {
     if (shown_) std::fprintf(stderr, "\r\x1b[K");
   }
 
-  /// Shows it ten times a second at most. Whether to go on.
+  /// Whether to go on.
   bool step(uint64_t done, uint64_t total) {
     if (interrupt_.take()) return false;
     const auto now = std::chrono::steady_clock::now();
-    if (!terminal_ || now < next_) return true;
-    next_ = now + std::chrono::milliseconds(100);
-    shown_ = true;
+    if (now < next_) return true;
+    next_ = now + (terminal_ ? std::chrono::milliseconds(100) : std::chrono::seconds(5));
     const double part = total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total);
+    const std::string text = format_bytes(done) + " of " + format_bytes(total);
+    if (!terminal_) {
+      std::fprintf(stderr, "%.0f%%  %s\n", part * 100, text.c_str());
+      return true;
+    }
+    shown_ = true;
     constexpr int kWidth = 30;
     char bar[kWidth + 1] = {};
     for (int i = 0; i < kWidth; ++i) bar[i] = i < static_cast<int>(part * kWidth) ? '#' : '.';
-    std::fprintf(stderr, "\r\x1b[K[%s] %3.0f%%  %s of %s", bar, part * 100,
-                 format_bytes(done).c_str(), format_bytes(total).c_str());
+    std::fprintf(stderr, "\r\x1b[K[%s] %3.0f%%  %s", bar, part * 100, text.c_str());
     return true;
   }
 
@@ -42,7 +47,8 @@ class ProgressLine {
   InterruptGuard interrupt_;
   const bool terminal_ = ::isatty(STDERR_FILENO) == 1;
   bool shown_ = false;
-  std::chrono::steady_clock::time_point next_{};
+  std::chrono::steady_clock::time_point next_ =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(terminal_ ? 0 : 5000);
 };
 
 }  // namespace hadal::apps

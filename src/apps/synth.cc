@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "apps/checkpoint_out.h"
 #include "apps/command.h"
 #include "apps/progress_line.h"
 
@@ -13,18 +14,13 @@ namespace {
 using config::Flag;
 using config::Kind;
 
-constexpr config::Positional kPositionals[] = {
-    {.name = "SHAPE",
-     .help = "a model's name, e.g. deepseek-v2-lite; --list shows all",
-     .required = false},
-    {.name = "OUT",
-     .help = "a .gguf file to write, or a directory for safetensors",
-     .required = false},
-};
 constexpr Flag kFlags[] = {
+    {.name = "like", .unit = "SHAPE", .help = "the model to resemble; --list shows all"},
+    HADAL_CHECKPOINT_OUT_FLAGS,
     {.name = "dtype",
      .fallback = "q8_0",
-     .help = "of matrices; f8_e4m3 is for directories: FP8 as the official checkpoints have it",
+     .help = "of matrices; in safetensors bf16 when not given; f8_e4m3 (safetensors only): FP8 "
+             "as the official checkpoints have it",
      .choices = "f32|f16|bf16|f8_e4m3|q8_0|q6_k|q5_k|q4_k|q4_0"},
     {.name = "layers",
      .kind = Kind::integer,
@@ -59,8 +55,11 @@ constexpr Flag kFlags[] = {
     {.name = "list", .kind = Kind::boolean, .help = "print the known shapes"},
 };
 constexpr config::Spec kSpec{
-    "synth", "Writes a checkpoint of a real model's shape with random weights.", kPositionals,
-    kFlags, "For measuring speed and memory where the real weights are not at hand."};
+    "synth",
+    "Writes a checkpoint of a real model's shape with random weights.",
+    {},
+    kFlags,
+    "For measuring speed and memory where the real weights are not at hand."};
 
 Result<int> run(const config::Flags& flags) {
   if (flags.boolean("list")) {
@@ -69,24 +68,25 @@ Result<int> run(const config::Flags& flags) {
     }
     return 0;
   }
-  const std::string out = flags.positional(1);
-  if (out.empty()) {
-    return invalid_argument("SHAPE and OUT are needed").with_hint("`hadal synth --list`");
+  if (flags.text("like").empty()) {
+    return invalid_argument("--like SHAPE is missing")
+        .about("like")
+        .with_hint("`hadal synth --list` shows the shapes");
   }
+  TRY(const CheckpointOut out, checkpoint_out(flags));
   ProgressLine line;
-  const bool gguf = out.ends_with(".gguf");
   const format::SynthOptions options{
-      .shape = flags.positional(0),
-      .to = gguf ? format::CheckpointKind::gguf : format::CheckpointKind::safetensors,
-      .dtype = gguf || flags.given("dtype") ? *dtype_from_name(flags.text("dtype")) : DType::bf16,
+      .shape = flags.text("like"),
+      .to = out.kind,
+      .dtype = out.dtype,
       .layers = flags.integer("layers"),
       .vocab = flags.integer("vocab"),
       .experts = flags.integer("experts"),
       .seed = static_cast<uint64_t>(flags.integer("seed")),
       .threads = static_cast<int>(flags.integer("threads")),
       .progress = [&](uint64_t done, uint64_t total) { return line.step(done, total); }};
-  TRY(const format::ConvertReport report, format::synthesize(options, out));
-  std::printf("%s: %llu tensors, %s\n", out.c_str(),
+  TRY(const format::ConvertReport report, format::synthesize(options, out.path));
+  std::printf("%s: %llu tensors, %s\n", out.path.c_str(),
               static_cast<unsigned long long>(report.tensors), format_bytes(report.bytes).c_str());
   return 0;
 }
