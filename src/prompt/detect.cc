@@ -58,8 +58,9 @@ std::string_view from_architecture(const ModelFacts& facts, const std::string& n
     if (family_tokens) return "deepseek-v2.5";
     return chat ? "deepseek-v2" : "";
   }
+  // Among Llama and Qwen models only R1's distillates have these tokens.
+  if (family_tokens) return "deepseek-r1";
   if (!has(name, "deepseek")) return {};
-  if (has(name, "r1")) return family_tokens ? "deepseek-r1" : "";
   if (chat && has(name, "coder")) return "deepseek-coder";
   return chat && has_token("<｜begin▁of▁sentence｜>") ? "deepseek-llm" : "";
 }
