@@ -46,6 +46,9 @@ constexpr Flag kFlags[] = {
      .fallback = "auto",
      .help = "instruction set",
      .choices = "auto|ref|avx2|avx512"},
+    {.name = "fast",
+     .kind = Kind::boolean,
+     .help = "compute as run and serve do: activations rounded to 8 bits for quantized weights"},
 };
 constexpr config::Spec kSpec{
     "logits", "Writes the logits of given tokens: the way to prove a checkpoint.", {}, kFlags};
@@ -92,7 +95,7 @@ Result<int> run(const config::Flags& flags) {
   if (flags.text("out").empty()) return invalid_argument("--out FILE is missing").about("out");
   TRY(const std::vector<int32_t> ids, ids_of(flags));
   TRY(const auto checkpoint, open_checkpoint(flags.text("model")));
-  TRY(const auto device, open_device(flags.integer("threads"), flags.text("isa")));
+  TRY(const auto device, open_device(flags.integer("threads"), flags.text("isa"), !flags.boolean("fast")));
   TRY(const auto model, model::Model::load(*checkpoint, *device));
   const int64_t vocab = model->config().vocab;
   const model::ScoreOptions options{.chunk = flags.integer("chunk"),

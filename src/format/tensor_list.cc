@@ -49,10 +49,10 @@ class Lister {
     if (bias) add(stem + ".bias", Shape{n});
   }
   void norm(const std::string& stem, int64_t n) { add(stem + ".weight", Shape{n}); }
-  void mlp(const std::string& stem, int64_t width, int64_t inner) {
-    linear(stem + ".gate_proj", inner, width);
-    linear(stem + ".up_proj", inner, width);
-    linear(stem + ".down_proj", width, inner);
+  void mlp(const std::string& stem, int64_t width, int64_t inner, bool bias = false) {
+    linear(stem + ".gate_proj", inner, width, bias);
+    linear(stem + ".up_proj", inner, width, bias);
+    linear(stem + ".down_proj", width, inner, bias);
   }
   /// V4's experts: w1 gate, w2 down, w3 up.
   void mlp_v4(const std::string& stem, int64_t width, int64_t inner) {
@@ -120,7 +120,7 @@ void feed_forward(Lister& l, const std::string& at, int64_t layer) {
   const int64_t experts = l.count("n_routed_experts");
   const int64_t freq = std::max<int64_t>(1, l.count("moe_layer_freq"));
   if (experts == 0 || layer < l.count("first_k_dense_replace") || layer % freq != 0) {
-    l.mlp(at, width, l.extent("intermediate_size"));
+    l.mlp(at, width, l.extent("intermediate_size"), l.flag("mlp_bias"));
     return;
   }
   const int64_t inner = l.extent("moe_intermediate_size");

@@ -52,6 +52,10 @@ struct CpuOptions {
   /// Copy weights, as products first use them, into the order and the large pages that this CPU
   /// reads fastest, while memory lasts. Off: read them where they are, at half the speed.
   bool pack_weights = true;
+  /// Keep activations in f32 whatever the weights are, as a reference does, where otherwise block
+  /// types (q8_0, q4_k, f4_e2m1, ...) meet activations rounded to 8-bit blocks. Several times
+  /// slower with those types.
+  bool exact = false;
 };
 
 /// The CPU. Errors: unsupported when this CPU lacks the asked instruction set.

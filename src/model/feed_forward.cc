@@ -10,15 +10,19 @@ FeedForward::FeedForward(LoadContext& c, int64_t layer) : cfg_(c.config) {
     return;
   }
   const std::string at = "model.layers." + std::to_string(layer) + ".mlp.";
-  const WeightLoader::ExpertNames names{at + "gate_proj", at + "up_proj", at + "down_proj"};
-  dense_ = load_swiglu(c.weights, names, names, cfg_.intermediate, cfg_.hidden);
+  dense_ = load_swiglu(c.weights, {at + "gate_proj", at + "up_proj", at + "down_proj"},
+                       cfg_.intermediate, cfg_.hidden);
 }
 
-FeedForward::Swiglu FeedForward::load_swiglu(WeightLoader& w, const WeightLoader::ExpertNames& a,
-                                             const WeightLoader::ExpertNames& b, int64_t inter,
-                                             int64_t hidden) {
-  return {w.matrix({a.gate, b.gate}, inter, hidden), w.matrix({a.up, b.up}, inter, hidden),
-          w.matrix({a.down, b.down}, hidden, inter), inter};
+FeedForward::Swiglu FeedForward::load_swiglu(WeightLoader& w, const WeightLoader::ExpertNames& n,
+                                             int64_t inter, int64_t hidden) {
+  return {.gate = w.matrix({n.gate}, inter, hidden),
+          .up = w.matrix({n.up}, inter, hidden),
+          .down = w.matrix({n.down}, hidden, inter),
+          .gate_bias = w.optional_vector({n.gate + ".bias"}, inter),
+          .up_bias = w.optional_vector({n.up + ".bias"}, inter),
+          .down_bias = w.optional_vector({n.down + ".bias"}, hidden),
+          .inter = inter};
 }
 
 void FeedForward::load_moe(LoadContext& c, int64_t layer) {
@@ -41,8 +45,7 @@ void FeedForward::load_moe(LoadContext& c, int64_t layer) {
     hash_table_ = w.int_table({gate + ".tid2eid"}, cfg_.vocab, moe.per_token, moe.experts);
   }
   if (moe.shared > 0) {
-    const auto shared = names("shared_experts");
-    dense_ = load_swiglu(w, shared, shared, moe.shared * moe.intermediate, cfg_.hidden);
+    dense_ = load_swiglu(w, names("shared_experts"), moe.shared * moe.intermediate, cfg_.hidden);
   }
   experts_ = w.experts(moe.experts, moe.intermediate, cfg_.hidden,
                        [&](int64_t e) { return names("experts." + std::to_string(e)); });
@@ -61,10 +64,10 @@ void FeedForward::forward(const StepContext& s, Mat x, Mat out) const {
 void FeedForward::swiglu(const StepContext& s, const Swiglu& w, Mat x, Mat out) const {
   const Mat gate = s.scratch.mat(x.rows, w.inter);
   const Mat up = s.scratch.mat(x.rows, w.inter);
-  const kernels::Projection in[] = {{gate, w.gate}, {up, w.up}};
+  const kernels::Projection in[] = {{gate, w.gate, w.gate_bias}, {up, w.up, w.up_bias}};
   s.ops.linear(in, x);
   s.ops.swiglu(gate, gate, up, cfg_.swiglu_limit);
-  const kernels::Projection down[] = {{out, w.down}};
+  const kernels::Projection down[] = {{out, w.down, w.down_bias}};
   s.ops.linear(down, gate);
 }
 

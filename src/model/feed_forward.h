@@ -22,11 +22,13 @@ class FeedForward {
  private:
   struct Swiglu {
     WeightView gate, up, down;
+    const float* gate_bias = nullptr;  ///< null: none, as in every DeepSeek model
+    const float* up_bias = nullptr;
+    const float* down_bias = nullptr;
     int64_t inter = 0;
   };
   static Swiglu load_swiglu(WeightLoader& weights, const WeightLoader::ExpertNames& names,
-                            const WeightLoader::ExpertNames& other_names, int64_t inter,
-                            int64_t hidden);
+                            int64_t inter, int64_t hidden);
   void swiglu(const StepContext& step, const Swiglu& w, kernels::Mat x, kernels::Mat out) const;
   void load_moe(LoadContext& context, int64_t layer);
   void route(const StepContext& step, kernels::Mat x, kernels::Mat out) const;

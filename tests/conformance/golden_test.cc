@@ -95,7 +95,7 @@ TEST_P(GoldenTest, LogitsAgree) {
   const auto checkpoint = format::Checkpoint::open(GetParam());
   ASSERT_TRUE(checkpoint) << checkpoint.error().message;
   for (const auto isa : {kernels::CpuIsa::ref, kernels::CpuIsa::avx2, kernels::CpuIsa::avx512}) {
-    auto device = kernels::open_cpu({.isa = isa});
+    auto device = kernels::open_cpu({.isa = isa, .exact = true});
     if (!device) continue;  // an instruction set that this machine lacks
     auto model = model::Model::load(**checkpoint, **device);
     ASSERT_TRUE(model) << model.error().message;

@@ -13,9 +13,10 @@ class CpuDevice final : public Device {
   CpuDevice(const CpuOptions& options, const cpu::Table& table)
       : pool_(options.threads),
         table_(table),
+        exact_(options.exact),
         weights_(pool_,
                  options.pack_weights && table.packed_q8 != nullptr ? cpu::pack_budget_bytes() : 0),
-        ops_(pool_, table, weights_) {}
+        ops_(pool_, table, weights_, exact_) {}
 
   std::string description() const override {
     return std::string("cpu ") + table_.name + " (" + std::to_string(pool_.threads()) +
@@ -30,14 +31,14 @@ class CpuDevice final : public Device {
     if (d == DType::i8 || d == DType::u8 || d == DType::i16 || d == DType::i32 || d == DType::i64) {
       return unsupported("dtype " + std::string(dtype_name(d)) + " is not a weight type");
     }
-    weights_.import(host);
+    pack_later(host);
     return host;
   }
   Result<ExpertsView> import_experts(std::span<const WeightView> gate,
                                      std::span<const WeightView> up,
                                      std::span<const WeightView> down) override {
     for (const auto& matrices : {gate, up, down}) {
-      for (const WeightView& w : matrices) weights_.import(w);
+      for (const WeightView& w : matrices) pack_later(w);
     }
     return ExpertsView{gate, up, down, nullptr};
   }
@@ -51,8 +52,13 @@ class CpuDevice final : public Device {
   Ops& ops() override { return ops_; }
 
  private:
+  void pack_later(const WeightView& w) {
+    if (!exact_ || !cpu::is_block_type(w.data.dtype)) weights_.import(w);
+  }
+
   ThreadPool pool_;
   const cpu::Table& table_;
+  bool exact_;
   cpu::WeightStore weights_;
   cpu::CpuOps ops_;
 };

@@ -22,8 +22,6 @@ int64_t panel_tiles(int64_t k) { return k <= 4096 ? 4 : 2; }
 
 bool plain_float(DType d) { return d == DType::f32 || d == DType::f16 || d == DType::bf16; }
 
-bool blocked(DType d) { return !plain_float(d) && d != DType::f8_e4m3; }
-
 template <class T>
 T* grown(std::vector<T>& memory, int64_t n) {
   if (memory.size() < static_cast<size_t>(n)) memory.resize(static_cast<size_t>(n));
@@ -65,10 +63,10 @@ CpuOps::Input CpuOps::Input::rows(int64_t begin, int64_t count) const {
 void CpuOps::want(Forms& forms, const WeightView& w, const PackedWeight* packed,
                   int64_t tokens) const {
   if (packed != nullptr) {
-    (blocked(packed->dtype) ? forms.blocks : forms.columns) = true;
+    (is_block_type(packed->dtype) ? forms.blocks : forms.columns) = true;
   } else {
     forms.plain = true;
-    if (w.data.dtype == DType::q8_0 && tokens <= kFewTokens) forms.rows_q8 = true;
+    if (w.data.dtype == DType::q8_0 && tokens <= kFewTokens && !exact_) forms.rows_q8 = true;
   }
 }
 
@@ -181,7 +179,7 @@ void CpuOps::stored_rows(const Mat& out, const WeightView& w, const Input& in, i
 void CpuOps::packed_tiles(const Mat& out, const PackedWeight& w, const Input& in, int64_t begin,
                           int64_t end) {
   const int64_t tokens = in.x.rows;
-  const bool in_blocks = blocked(w.dtype);
+  const bool in_blocks = is_block_type(w.dtype);
   float spare[kTileRows * kGroupTokens];
   const auto tile = [&](float* to, int64_t ldo, int64_t i, int64_t t0, int64_t g) {
     if (in_blocks) {

@@ -15,10 +15,12 @@ namespace hadal::kernels::cpu {
 /// Activations are f32. Threading: one caller at a time.
 class CpuOps final : public Ops {
  public:
-  CpuOps(ThreadPool& pool, const Table& table, WeightStore& weights)
+  /// `exact`: see CpuOptions. The store must then hold no block types.
+  CpuOps(ThreadPool& pool, const Table& table, WeightStore& weights, bool exact = false)
       : pool_(pool),
         t_(table),
         weights_(weights),
+        exact_(exact),
         scratch_(static_cast<size_t>(pool.threads())),
         flash_(pool, table) {}
 
@@ -138,6 +140,7 @@ class CpuOps final : public Ops {
   ThreadPool& pool_;
   const Table& t_;
   WeightStore& weights_;
+  bool exact_;
   std::vector<Scratch> scratch_;  ///< one per thread
   Scratch shared_;                ///< of the caller
   Flash flash_;
@@ -152,6 +155,12 @@ class CpuOps final : public Ops {
   std::vector<int32_t> expert_ids_;                 ///< experts in use
   std::vector<const PackedWeight*> expert_packed_;  ///< gate, up, down of each in use
 };
+
+/// Types whose weights share scales in blocks of 32 or more: their products may round activations
+/// to 8-bit blocks.
+inline bool is_block_type(DType d) {
+  return d != DType::f32 && d != DType::f16 && d != DType::bf16 && d != DType::f8_e4m3;
+}
 
 inline float* row_of(const Mat& m, int64_t i) {
   return reinterpret_cast<float*>(m.data) + i * m.stride;
