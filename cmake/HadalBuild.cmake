@@ -1,5 +1,6 @@
-# How rooms are built. One folder under src/ is one room is one target hadal::<room>; its CMakeLists.txt calls
-# hadal_room() once. DEPS are the only rooms it may include (tools/check_layers.py holds it to that).
+# How rooms are built. One folder under src/ is one room is one target hadal::<room>; its
+# CMakeLists.txt calls hadal_room() once. DEPS are the only rooms it may include
+# (tools/check_layers.py holds it to that).
 
 find_program(HADAL_CCACHE ccache)
 if(HADAL_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
@@ -9,13 +10,16 @@ endif()
 add_library(hadal_flags INTERFACE)
 target_include_directories(hadal_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
 target_compile_options(hadal_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wno-missing-field-initializers
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
+  -Wno-missing-field-initializers
   $<$<BOOL:${HADAL_WERROR}>:-Werror>
-  # Kernel results may not depend on which compiler fuses multiply and add; intrinsics say it where it is wanted.
+  # Kernel results may not depend on which compiler fuses multiply and add; intrinsics say it where
+  # it is wanted.
   -ffp-contract=off)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # GCC reports members that designated initializers leave at their defaults, and false positives inside <variant>.
-  target_compile_options(hadal_flags INTERFACE -Wno-maybe-uninitialized)
+  # GCC reports members that designated initializers leave at their defaults, and false positives
+  # inside <variant> and std::string (GCC bug 105329).
+  target_compile_options(hadal_flags INTERFACE -Wno-maybe-uninitialized -Wno-restrict)
 endif()
 if(HADAL_SANITIZE)
   target_compile_options(hadal_flags INTERFACE -fsanitize=${HADAL_SANITIZE} -fno-omit-frame-pointer
@@ -35,7 +39,8 @@ function(hadal_room room)
   list(TRANSFORM R_DEPS PREPEND hadal_ OUTPUT_VARIABLE deps)
   if(R_SOURCES)
     add_library(hadal_${room} STATIC ${R_SOURCES})
-    target_link_libraries(hadal_${room} PUBLIC hadal_flags ${deps} ${R_LIBS} PRIVATE ${R_PRIVATE_LIBS})
+    target_link_libraries(hadal_${room} PUBLIC hadal_flags ${deps} ${R_LIBS}
+      PRIVATE ${R_PRIVATE_LIBS})
   else()
     add_library(hadal_${room} INTERFACE)
     target_link_libraries(hadal_${room} INTERFACE hadal_flags ${deps} ${R_LIBS})
@@ -47,8 +52,8 @@ function(hadal_room room)
   list(TRANSFORM R_TEST_DEPS PREPEND hadal_ OUTPUT_VARIABLE test_deps)
   if(HADAL_TESTS AND R_TESTS)
     add_executable(${room}_test ${R_TESTS})
-    target_link_libraries(${room}_test PRIVATE hadal_${room} ${test_deps} ${R_PRIVATE_LIBS} GTest::gmock
-      GTest::gtest_main)
+    target_link_libraries(${room}_test PRIVATE hadal_${room} ${test_deps} ${R_PRIVATE_LIBS}
+      GTest::gmock GTest::gtest_main)
     target_compile_definitions(${room}_test PRIVATE HADAL_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     add_test(NAME ${room} COMMAND ${room}_test)
     set_tests_properties(${room} PROPERTIES TIMEOUT 300 LABELS unit)

@@ -20,6 +20,8 @@ constexpr ErrorClass kTable[] = {
     {ErrorCode::not_found, "not_found", 404, "not_found_error", 66},
     {ErrorCode::conflict, "conflict", 409, "invalid_request_error", 73},
     {ErrorCode::too_large, "too_large", 413, "invalid_request_error", 65},
+    {ErrorCode::context_length_exceeded, "context_length_exceeded", 400, "invalid_request_error",
+     65},
     {ErrorCode::rate_limited, "rate_limited", 429, "rate_limit_error", 75},
     {ErrorCode::cancelled, "cancelled", 499, "request_cancelled", 130},
     {ErrorCode::corrupt, "corrupt", 500, "server_error", 65},

@@ -9,20 +9,21 @@ namespace hadal {
 /// What kind of thing went wrong. Each code has one HTTP status, one OpenAI `error.type` and one
 /// process exit code, all in the table of error.cc and nowhere else.
 enum class ErrorCode {
-  invalid_argument,    ///< the caller's value is wrong; repeating the call cannot help
-  unauthenticated,     ///< no key, or one that is not known
-  permission_denied,   ///< a known caller who may not do this
-  not_found,           ///< a model, a file, a path that does not exist
-  conflict,            ///< the thing exists already or is in another state
-  too_large,           ///< over a stated limit: body, context, depth, file
-  rate_limited,        ///< the caller's own limit
-  cancelled,           ///< the caller went away or pressed Ctrl-C
-  corrupt,             ///< a file or a peer's bytes do not follow their format
-  unsupported,         ///< well formed, but this build or this model cannot do it
-  resource_exhausted,  ///< memory, disk or KV pages are used up
-  unavailable,         ///< try again later: starting, stopping, queue full, peer down
-  timeout,             ///< a deadline passed
-  internal,            ///< a defect of ours
+  invalid_argument,         ///< the caller's value is wrong; repeating the call cannot help
+  unauthenticated,          ///< no key, or one that is not known
+  permission_denied,        ///< a known caller who may not do this
+  not_found,                ///< a model, a file, a path that does not exist
+  conflict,                 ///< the thing exists already or is in another state
+  too_large,                ///< over a stated limit: body, depth, file
+  context_length_exceeded,  ///< the prompt does not fit the model's context
+  rate_limited,             ///< the caller's own limit
+  cancelled,                ///< the caller went away or pressed Ctrl-C
+  corrupt,                  ///< a file or a peer's bytes do not follow their format
+  unsupported,              ///< well formed, but this build or this model cannot do it
+  resource_exhausted,       ///< memory, disk or KV pages are used up
+  unavailable,              ///< try again later: starting, stopping, queue full, peer down
+  timeout,                  ///< a deadline passed
+  internal,                 ///< a defect of ours
 };
 
 /// The fixed facts about an ErrorCode.

@@ -27,6 +27,11 @@ inline void cpu_relax() {
 
 }  // namespace
 
+// The job's gate: whether workers may still enter, and how many are inside. The caller closes it
+// when no piece is left to claim and waits only for those inside: a worker that is late, because
+// another process has its core, delays nobody.
+constexpr uint32_t kOpen = uint32_t{1} << 31;
+
 struct ThreadPool::Impl {
   std::vector<std::thread> workers;
   FunctionRef<void(int64_t, int64_t, int)>* body = nullptr;
@@ -34,7 +39,7 @@ struct ThreadPool::Impl {
   int64_t grain = 1;
   alignas(64) std::atomic<uint32_t> epoch{0};
   alignas(64) std::atomic<int64_t> next{0};
-  alignas(64) std::atomic<int> busy{0};
+  alignas(64) std::atomic<uint32_t> gate{0};
   std::atomic<bool> stop{false};
 
   void work(int thread) {
@@ -45,6 +50,14 @@ struct ThreadPool::Impl {
     }
   }
 
+  bool enter() {
+    uint32_t g = gate.load(std::memory_order_acquire);
+    while ((g & kOpen) != 0) {
+      if (gate.compare_exchange_weak(g, g + 1, std::memory_order_acq_rel)) return true;
+    }
+    return false;
+  }
+
   void worker_loop(int thread) {
     uint32_t seen = 0;
     for (;;) {
@@ -52,10 +65,10 @@ struct ThreadPool::Impl {
       if (epoch.load(std::memory_order_acquire) == seen)
         epoch.wait(seen, std::memory_order_acquire);
       if (stop.load(std::memory_order_acquire)) return;
-      if (epoch.load(std::memory_order_acquire) == seen) continue;
       seen = epoch.load(std::memory_order_acquire);
+      if (!enter()) continue;
       work(thread);
-      if (busy.fetch_sub(1, std::memory_order_acq_rel) == 1) busy.notify_one();
+      if (gate.fetch_sub(1, std::memory_order_acq_rel) == 1) gate.notify_one();
     }
   }
 };
@@ -88,16 +101,17 @@ void ThreadPool::run(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t
   impl_->n = n;
   impl_->grain = grain;
   impl_->next.store(0, std::memory_order_relaxed);
-  impl_->busy.store(static_cast<int>(impl_->workers.size()), std::memory_order_relaxed);
+  impl_->gate.store(kOpen, std::memory_order_release);
   impl_->epoch.fetch_add(1, std::memory_order_release);
   impl_->epoch.notify_all();
   impl_->work(0);
+  impl_->gate.fetch_and(~kOpen, std::memory_order_acq_rel);
   for (int i = 0; i < kSpins; ++i) {
-    if (impl_->busy.load(std::memory_order_acquire) == 0) return;
+    if (impl_->gate.load(std::memory_order_acquire) == 0) return;
     cpu_relax();
   }
-  for (int left; (left = impl_->busy.load(std::memory_order_acquire)) != 0;) {
-    impl_->busy.wait(left, std::memory_order_acquire);
+  for (uint32_t inside; (inside = impl_->gate.load(std::memory_order_acquire)) != 0;) {
+    impl_->gate.wait(inside, std::memory_order_acquire);
   }
 }
 

@@ -1,21 +1,15 @@
 #include "engine/loaded_model.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <filesystem>
 
+#include "base/log.h"
+#include "base/machine.h"
 #include "base/units.h"
+#include "json/json.h"
 
 namespace hadal::engine {
 namespace {
-
-uint64_t machine_memory_bytes() {
-  const long pages = sysconf(_SC_PHYS_PAGES);
-  const long page = sysconf(_SC_PAGE_SIZE);
-  return pages > 0 && page > 0 ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(page)
-                               : 4 * kGiB;
-}
 
 std::string model_id_of(const format::Checkpoint& checkpoint) {
   std::filesystem::path path(checkpoint.name());
@@ -71,7 +65,7 @@ Status make_cache(LoadedModel& m, const LoadOptions& options) {
   const auto page_bytes =
       static_cast<uint64_t>(layout.bytes_per_token(options.kv_dtype) * page_tokens);
   const uint64_t budget =
-      options.kv_cache_bytes_max > 0 ? options.kv_cache_bytes_max : machine_memory_bytes() / 4;
+      options.kv_cache_bytes_max > 0 ? options.kv_cache_bytes_max : memory_limit_bytes() / 4;
   const auto fits = static_cast<int64_t>(budget / std::max<uint64_t>(page_bytes, 1));
   int64_t pages = ceil_div(context, page_tokens);
   // A stated budget is used whole: what one context leaves over keeps prefixes.
@@ -84,6 +78,10 @@ Status make_cache(LoadedModel& m, const LoadOptions& options) {
         .about("kv-cache-bytes-max");
   }
   m.context_tokens_max = std::min(context, pages * page_tokens);
+  if (m.context_tokens_max < context) {
+    LOG(warn, "context_cut", {"context_tokens_max", m.context_tokens_max}, {"wanted", context},
+        {"why", "a KV cache of " + format_bytes(budget) + " holds no more"});
+  }
   TRY(m.kv, kvcache::KvCache::create(layout, *m.device, options.kv_dtype, pages, 1));
   if (options.prefix_cache && layout.shareable())
     m.prefixes = std::make_unique<kvcache::PrefixCache>(*m.kv);

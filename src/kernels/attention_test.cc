@@ -1,5 +1,6 @@
 // Parity of attention in all its forms: several sequences in a step, pages in disorder, rows of
 // f32, f16 and bf16, rings that went round; expected values in double.
+// Long because every form needs its definition beside it.
 
 #include "kernels/internal/test_bed.h"
 
@@ -436,6 +437,17 @@ std::vector<double> pooled_row(const CompressCase& c, const Table2& kv, const Ta
   return out;
 }
 
+float read_number(const std::byte* p, DType dtype) {
+  float number = 0;
+  if (dtype == DType::f32) {
+    std::memcpy(&number, p, 4);
+    return number;
+  }
+  uint16_t half = 0;
+  std::memcpy(&half, p, 2);
+  return f16_to_f32(half);
+}
+
 // Two sequences of 45 tokens, fed in steps of 1, 7 and 45: windows then span steps.
 TEST_P(AttentionTest, CompressPoolsWindowsAcrossSteps) {
   constexpr int64_t kTokens = 45;
@@ -494,15 +506,8 @@ TEST_P(AttentionTest, CompressPoolsWindowsAcrossSteps) {
           for (int64_t i = 0; i < c.width; ++i) {
             const std::byte* p =
                 out.view.data + (row * c.width + i) * dtype_info(c.dtype).block_bytes;
-            float got = 0;
-            if (c.dtype == DType::f32) {
-              std::memcpy(&got, p, 4);
-            } else {
-              uint16_t half = 0;
-              std::memcpy(&half, p, 2);
-              got = f16_to_f32(half);
-            }
-            ASSERT_NEAR(got, want[static_cast<size_t>(i)], c.dtype == DType::f32 ? 2e-5 : 4e-3)
+            ASSERT_NEAR(read_number(p, c.dtype), want[static_cast<size_t>(i)],
+                        c.dtype == DType::f32 ? 2e-5 : 4e-3)
                 << "sequence " << s << " row " << g << " chunk " << chunk;
           }
         }

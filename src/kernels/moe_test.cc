@@ -244,6 +244,23 @@ std::vector<double> mix_of(const Table2& x, int64_t t, const Table2& fn, double 
   return mix;
 }
 
+// Sinkhorn's iteration: columns, then rows and columns in turn, are divided by their sums.
+template <int64_t kM>
+void balance(double (&c)[kM][kM], double eps) {
+  for (int round = 0; round < 5; ++round) {
+    for (int64_t i = 0; i < kM && round > 0; ++i) {
+      double sum = eps;
+      for (int64_t j = 0; j < kM; ++j) sum += c[i][j];
+      for (int64_t j = 0; j < kM; ++j) c[i][j] /= sum;
+    }
+    for (int64_t j = 0; j < kM; ++j) {
+      double sum = eps;
+      for (int64_t i = 0; i < kM; ++i) sum += c[i][j];
+      for (int64_t i = 0; i < kM; ++i) c[i][j] /= sum;
+    }
+  }
+}
+
 TEST_P(MoeTest, HyperConnectionsMatchTheDefinition) {
   constexpr int64_t kM = 4;
   constexpr int64_t kD = 37;
@@ -287,18 +304,7 @@ TEST_P(MoeTest, HyperConnectionsMatchTheDefinition) {
         }
         for (int64_t j = 0; j < kM; ++j) c[i][j] = c[i][j] / sum + kEps;
       }
-      for (int round = 0; round < 5; ++round) {
-        for (int64_t i = 0; i < kM && round > 0; ++i) {
-          double sum = kEps;
-          for (int64_t j = 0; j < kM; ++j) sum += c[i][j];
-          for (int64_t j = 0; j < kM; ++j) c[i][j] /= sum;
-        }
-        for (int64_t j = 0; j < kM; ++j) {
-          double sum = kEps;
-          for (int64_t i = 0; i < kM; ++i) sum += c[i][j];
-          for (int64_t i = 0; i < kM; ++i) c[i][j] /= sum;
-        }
-      }
+      balance(c, kEps);
       for (int64_t i = 0; i < kM; ++i) {
         for (int64_t j = 0; j < kM; ++j) {
           want_comb.at(t, i * kM + j) = c[i][j];

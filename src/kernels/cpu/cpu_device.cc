@@ -70,12 +70,16 @@ const cpu::Table* table_for(CpuIsa isa) {
     case CpuIsa::avx512: return cpu::avx512_table();
     case CpuIsa::automatic: break;
   }
-  if (const auto* t = cpu::avx512_table()) return t;
-  if (const auto* t = cpu::avx2_table()) return t;
-  return &cpu::ref_table();
+  return &cpu::best_table();
 }
 
 }  // namespace
+
+const cpu::Table& cpu::best_table() {
+  if (const auto* t = avx512_table()) return *t;
+  if (const auto* t = avx2_table()) return *t;
+  return ref_table();
+}
 
 Result<std::unique_ptr<Device>> open_cpu(const CpuOptions& options) {
   const cpu::Table* table = table_for(options.isa);

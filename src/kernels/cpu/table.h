@@ -80,5 +80,7 @@ const Table& ref_table();
 /// Null when the CPU lacks the instructions, or the build is for another architecture.
 const Table* avx2_table();
 const Table* avx512_table();
+/// The strongest that this CPU has.
+const Table& best_table();
 
 }  // namespace hadal::kernels::cpu

@@ -1,10 +1,8 @@
 #include "kernels/cpu/weight_store.h"
 
 #include <algorithm>
-#include <fstream>
-#include <limits>
-#include <string>
 
+#include "base/machine.h"
 #include "base/units.h"
 #include "kernels/cpu/memory.h"
 #include "kernels/cpu/pack.h"
@@ -15,28 +13,11 @@ namespace {
 constexpr size_t kChunkBytes = 256 * kMiB;  // address space; memory is backed as it is written
 constexpr int64_t kRowsMin = 8;             // fewer would waste most of a tile
 
-// A number in a file of the kernel's, or nothing to hold us back.
-uint64_t number_in(const char* path) {
-  std::ifstream in(path);
-  uint64_t v = 0;
-  return in >> v ? v : std::numeric_limits<uint64_t>::max();
-}
-
 }  // namespace
 
 uint64_t pack_budget_bytes() {
-  uint64_t available = std::numeric_limits<uint64_t>::max();
-  std::ifstream meminfo("/proc/meminfo");
-  for (std::string line; std::getline(meminfo, line);) {
-    if (line.rfind("MemAvailable:", 0) == 0) available = std::stoull(line.substr(13)) * kKiB;
-  }
-  const uint64_t limit = number_in("/sys/fs/cgroup/memory.max");
-  if (limit != std::numeric_limits<uint64_t>::max()) {
-    const uint64_t now = number_in("/sys/fs/cgroup/memory.current");
-    available = std::min(available, limit > now ? limit - now : 0);
-  }
   // A quarter is left for caches, activations and neighbours.
-  return available == std::numeric_limits<uint64_t>::max() ? 0 : available / 4 * 3;
+  return memory_available_bytes() / 4 * 3;
 }
 
 void WeightStore::import(const WeightView& w) {
