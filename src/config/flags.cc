@@ -229,7 +229,8 @@ Result<Flags> Flags::parse(const Spec& spec, std::span<const std::string> args) 
 Result<Flags> Flags::parse_with_file(const Spec& spec, std::span<const std::string> args) {
   // The command line is read twice: once to learn the file's name, once on top of the file.
   std::string path;
-  for (size_t i = 0; i < args.size() && args[i] != "--"; ++i) {
+  const bool has_file = find_flag(spec, "config") != nullptr;
+  for (size_t i = 0; has_file && i < args.size() && args[i] != "--"; ++i) {
     if (args[i] == "--config" && i + 1 < args.size()) path = args[i + 1];
     if (args[i].starts_with("--config=")) path = args[i].substr(9);
   }

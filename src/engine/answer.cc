@@ -78,7 +78,11 @@ void Answer::accept(int32_t token, Delta& delta) {
   }
   if (parser_ && model_.tokenizer->is_special(token)) {
     take_text(detokenizer_.flush(), delta);
-    if (!finished_) parser_->feed_special(model_.tokenizer->token_bytes(token), delta);
+    if (!finished_) {
+      // A marker ends what might have become a stop string: that text belongs before it.
+      parser_->feed(stop_matcher_.flush(), delta);
+      parser_->feed_special(model_.tokenizer->token_bytes(token), delta);
+    }
   } else {
     take_text(detokenizer_.push(token), delta);
   }

@@ -13,6 +13,7 @@
 #include "kvcache/prefix_cache.h"
 #include "model/model.h"
 #include "prompt/prompt_format.h"
+#include "tensor/dtype.h"
 #include "tokenizer/tokenizer.h"
 
 namespace hadal::engine {

@@ -57,7 +57,9 @@ struct LocalBackend::Impl {
         cached_tokens(metrics.counter("hadal_engine_cached_tokens_total",
                                       "Prompt tokens found in the prefix cache.")),
         new_tokens(metrics.counter("hadal_engine_completion_tokens_total", "Tokens generated.")),
-        logits_host(static_cast<size_t>(loaded->model->config().vocab)) {}
+        logits_host(static_cast<size_t>(loaded->model->config().vocab)) {
+    pages_free.set(static_cast<double>(loaded->kv->pages_free()));
+  }
 
   std::unique_ptr<LoadedModel> loaded;
   BackendOptions options;

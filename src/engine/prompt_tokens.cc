@@ -31,6 +31,12 @@ Result<PromptTokens> from_text(const LoadedModel& m, const engine_api::TextPromp
     if (m.prompt_format == nullptr)
       return unsupported("this model has no fill-in-the-middle format").about("suffix");
     TRY(const prompt::Rendered rendered, m.prompt_format->render_fim(prompt.text, prompt.suffix));
+    for (const prompt::Piece& p : rendered.pieces) {
+      if (p.special && !m.tokenizer->token_id(p.text)) {
+        return unsupported("this model's vocabulary has no " + p.text + " to fill in the middle")
+            .about("suffix");
+      }
+    }
     out.ids = encode(*m.tokenizer, rendered);
     return out;
   }
@@ -40,7 +46,7 @@ Result<PromptTokens> from_text(const LoadedModel& m, const engine_api::TextPromp
   return out;
 }
 
-Status check(const LoadedModel& m, const PromptTokens& prompt) {
+Status check(const LoadedModel& m, const PromptTokens& prompt, const char* field) {
   if (prompt.ids.empty()) return invalid_argument("the prompt is empty").about("prompt");
   const int64_t vocab = m.model->config().vocab;
   for (const int32_t id : prompt.ids) {
@@ -52,10 +58,11 @@ Status check(const LoadedModel& m, const PromptTokens& prompt) {
   }
   const auto length = static_cast<int64_t>(prompt.ids.size());
   if (length >= m.context_tokens_max) {
-    return invalid_argument("the prompt has " + std::to_string(length) +
-                            " tokens; with room for an answer this model's context holds " +
-                            std::to_string(m.context_tokens_max - 1))
-        .about("messages")
+    return make_error(ErrorCode::context_length_exceeded,
+                      "the prompt has " + std::to_string(length) +
+                          " tokens; with room for an answer this model's context holds " +
+                          std::to_string(m.context_tokens_max - 1))
+        .about(field)
         .with_hint(
             "shorten the conversation or start the server with a larger --context-tokens-max");
   }
@@ -73,7 +80,7 @@ Result<PromptTokens> make_prompt(const LoadedModel& m, const engine_api::Request
   } else {
     out.ids = std::get<engine_api::TokenPrompt>(request.prompt).ids;
   }
-  TRY_VOID(check(m, out));
+  TRY_VOID(check(m, out, out.rendered ? "messages" : "prompt"));
   return out;
 }
 

@@ -18,7 +18,7 @@ struct PromptTokens {
 };
 
 /// Renders and tokenizes the prompt of `request`.
-/// Threading: any thread. Errors: invalid_argument, too_large (beyond the context), unsupported (a
+/// Threading: any thread. Errors: invalid_argument, context_length_exceeded, unsupported (a
 /// chat with a model that has no chat format, fill-in-the-middle with one that cannot).
 Result<PromptTokens> make_prompt(const LoadedModel& model, const engine_api::Request& request);
 

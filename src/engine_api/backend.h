@@ -110,9 +110,9 @@ class Backend {
   virtual bool ready() const = 0;
 
   /// Queues a request. After success the sink gets Started, Deltas, and exactly one Finished or
-  /// Failed; after an error it gets nothing. Errors: invalid_argument (a prompt or a parameter),
-  /// too_large (beyond the context), not_found (the model), unavailable (the queue is full, or the
-  /// backend is stopping).
+  /// Failed (that one alone when the request ends while it waits); after an error it gets nothing.
+  /// Errors: invalid_argument (a prompt or a parameter), context_length_exceeded, not_found (the
+  /// model), unavailable (the queue is full, or the backend is stopping).
   virtual Result<RequestId> submit(Request request, std::shared_ptr<EventSink> sink) = 0;
 
   /// Stops a request at its next step; its sink still gets Finished{cancelled}. Unknown and

@@ -46,7 +46,8 @@ Result<std::unique_ptr<const Checkpoint>> Checkpoint::open(const fs::path& path)
   if (fs::is_directory(status)) {
     // A repository of GGUF files may carry the original's config.json along.
     const auto gguf = lone_gguf(path);
-    if (fs::exists(path / "config.json", ec) && !(gguf && !has_safetensors(path))) {
+    const bool has_gguf = gguf || gguf.error().code != ErrorCode::not_found;
+    if (fs::exists(path / "config.json", ec) && (has_safetensors(path) || !has_gguf)) {
       return open_hf(path);
     }
     if (!gguf) return gguf.error();

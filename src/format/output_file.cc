@@ -19,7 +19,7 @@ Result<OutputFile> OutputFile::create(const std::filesystem::path& path) {
   file.path_ = path;
   file.temporary_ = path.string() + ".part-" + std::to_string(::getpid());
   file.fd_ = ::open(file.temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (file.fd_ < 0) return errno_error(errno, "create " + file.temporary_.string());
+  if (file.fd_ < 0) return errno_error(errno, "create " + path.string());
   file.buffer_.reserve(kBufferBytes);
   return file;
 }

@@ -160,6 +160,22 @@ std::vector<std::string_view> synth_shapes() {
   return out;
 }
 
+namespace {
+
+/// Fewer experts than the shape has: a router that can still choose among them.
+void fit_routing(json::Value& config, int64_t experts) {
+  const int64_t chosen = std::min(config.int_or("num_experts_per_tok", 1).value_or(1), experts);
+  config.set("num_experts_per_tok", chosen);
+  const int64_t groups = config.int_or("n_group", 1).value_or(1);
+  const int64_t kept = config.int_or("topk_group", 1).value_or(1);
+  if (experts % groups != 0 || kept * (experts / groups) < chosen) {
+    config.set("n_group", int64_t{1});
+    config.set("topk_group", int64_t{1});
+  }
+}
+
+}  // namespace
+
 Result<json::Value> synth_config(const SynthOptions& options) {
   const auto* shape = std::find_if(std::begin(kShapes), std::end(kShapes),
                                    [&](const SynthShape& s) { return s.name == options.shape; });
@@ -182,6 +198,7 @@ Result<json::Value> synth_config(const SynthOptions& options) {
   for (const auto& [key, value] : overrides) {
     if (value > 0 && config.find(key) != nullptr) config.set(key, value);
   }
+  if (options.experts > 0) fit_routing(config, options.experts);
   if (config.find("compress_rope_theta") != nullptr) {
     config.set("compress_ratios", compress_ratios(*config.int_at("num_hidden_layers"),
                                                   options.shape == "deepseek-v4-pro"));

@@ -261,7 +261,10 @@ std::string shape_problem(const TensorSpec& spec, const ConstTensorView& view) {
 Result<std::vector<TensorSpec>> expected_tensors(const json::Value& config) {
   TRY(const std::string type, config.string_at("model_type"));
   if (gguf_arch_of_model_type(type).empty()) {
-    return unsupported("model_type '" + type.substr(0, 64) + "'");
+    return unsupported("model_type '" + type.substr(0, 64) + "' is not known")
+        .with_hint(
+            "known: llama, qwen2, qwen3, deepseek, deepseek_v2, deepseek_v3, deepseek_v32, "
+            "deepseek_v4");
   }
   Lister l(config);
   if (type == "deepseek_v4") {

@@ -49,7 +49,10 @@ class FakeBackend final : public engine_api::Backend {
     }
     const std::string text = text_of(request);
     if (text.starts_with("full")) return unavailable("the queue is full; try again");
-    if (text.starts_with("long")) return too_large("the prompt is longer than the context");
+    if (text.starts_with("long")) {
+      return make_error(ErrorCode::context_length_exceeded,
+                        "the prompt is longer than the context");
+    }
     std::lock_guard lock(mutex_);
     last_request = request;
     const uint64_t id = ++last_id_;

@@ -177,7 +177,7 @@ TEST_F(GatewayTest, SaysWhatIsWrong) {
       {chat("x", R"(,"model":"unknown")"), 404, "not_found", "model"},
       {chat("full"), 503, "unavailable", ""},
       {chat("full", R"(,"stream":true)"), 503, "unavailable", ""},
-      {chat("long"), 413, "too_large", ""},
+      {chat("long"), 400, "context_length_exceeded", ""},
       {chat("fail"), 500, "internal", ""},
       {call("GET", "/v1/chat/completions"), 405, "method_not_allowed", ""},
       {call("GET", "/v1/nothing"), 404, "not_found", ""},

@@ -155,12 +155,14 @@ class ServerImpl final : public Server {
   void turn_away(tcp::socket& socket) {
     shared_.metrics.refused.add();
     if (tls_) return;
-    static constexpr char kAnswer[] =
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\n"
-        "Connection: close\r\n\r\n";
+    const std::string body =
+        error_body(shared_.options, 503, unavailable("too many connections; try again"));
+    const std::string answer =
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: " +
+        std::to_string(body.size()) + "\r\nRetry-After: 1\r\nConnection: close\r\n\r\n" + body;
     error_code ec;
     socket.non_blocking(true, ec);
-    socket.write_some(asio::buffer(kAnswer, sizeof kAnswer - 1), ec);
+    socket.write_some(asio::buffer(answer), ec);
   }
 
   size_t count() {

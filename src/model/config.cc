@@ -14,8 +14,8 @@ constexpr int64_t kExpertsMax = 1 << 14;
 Result<int64_t> extent(const json::Value& config, std::string_view key, int64_t max = kExtentMax) {
   TRY(const int64_t v, config.int_at(key));
   if (v < 1 || v > max) {
-    return invalid_argument("config: " + std::string(key) + " is " + std::to_string(v) +
-                            ", expected 1 to " + std::to_string(max));
+    return corrupt("config: " + std::string(key) + " is " + std::to_string(v) + ", expected 1 to " +
+                   std::to_string(max));
   }
   return v;
 }
@@ -25,8 +25,8 @@ Result<int64_t> extent_or(const json::Value& config, std::string_view key, int64
   if (config.find(key) == nullptr) return fallback;
   TRY(const int64_t v, config.int_at(key));
   if (v < 0 || v > max) {
-    return invalid_argument("config: " + std::string(key) + " is " + std::to_string(v) +
-                            ", expected 0 to " + std::to_string(max));
+    return corrupt("config: " + std::string(key) + " is " + std::to_string(v) + ", expected 0 to " +
+                   std::to_string(max));
   }
   return v;
 }
@@ -81,11 +81,11 @@ Status read_common(const json::Value& config, ModelConfig& out) {
   TRY(out.heads, extent(config, "num_attention_heads", 1 << 16));
   TRY(out.kv_heads, extent_or(config, "num_key_value_heads", out.heads, 1 << 16));
   if (out.kv_heads < 1 || out.heads % out.kv_heads != 0) {
-    return invalid_argument("config: num_attention_heads is not a multiple of num_key_value_heads");
+    return corrupt("config: num_attention_heads is not a multiple of num_key_value_heads");
   }
   TRY(out.context_max, extent_or(config, "max_position_embeddings", 4096, int64_t{1} << 31));
   TRY(const double eps, config.double_or("rms_norm_eps", 1e-6));
-  if (!(eps >= 0 && eps < 1)) return invalid_argument("config: rms_norm_eps must be in [0, 1)");
+  if (!(eps >= 0 && eps < 1)) return corrupt("config: rms_norm_eps must be in [0, 1)");
   out.norm_eps = static_cast<float>(eps);
   TRY(const std::string act, config.string_or("hidden_act", "silu"));
   if (act != "silu") return unsupported("config: hidden_act '" + act + "' (only silu)");
@@ -99,7 +99,7 @@ Status read_common(const json::Value& config, ModelConfig& out) {
     }
     if (out.weight_block_rows < 1 || out.weight_block_cols < 1 ||
         out.weight_block_rows > kExtentMax || out.weight_block_cols > kExtentMax) {
-      return invalid_argument("config: weight_block_size must be two positive numbers");
+      return corrupt("config: weight_block_size must be two positive numbers");
     }
   }
   return {};
@@ -108,7 +108,7 @@ Status read_common(const json::Value& config, ModelConfig& out) {
 Status read_gqa(const json::Value& config, ModelConfig& out) {
   TRY(out.head_dim, extent_or(config, "head_dim", out.hidden / out.heads, 1 << 16));
   if (out.head_dim < 2 || out.head_dim % 2 != 0)
-    return invalid_argument("config: head_dim must be even and above 0");
+    return corrupt("config: head_dim must be even and above 0");
   TRY(const bool window, config.bool_or("use_sliding_window", false));
   if (window)
     return unsupported(
@@ -123,7 +123,7 @@ Status read_mla(const json::Value& config, ModelConfig& out) {
   TRY(out.mla.nope, extent(config, "qk_nope_head_dim", 1 << 16));
   TRY(out.mla.rope, extent(config, "qk_rope_head_dim", 1 << 16));
   TRY(out.mla.v_dim, extent(config, "v_head_dim", 1 << 16));
-  if (out.mla.rope % 2 != 0) return invalid_argument("config: qk_rope_head_dim must be even");
+  if (out.mla.rope % 2 != 0) return corrupt("config: qk_rope_head_dim must be even");
   out.head_dim = out.mla.nope + out.mla.rope;
   TRY(out.rope_interleaved, config.bool_or("rope_interleave", true));
   return {};
@@ -164,13 +164,12 @@ Status read_moe(const json::Value& config, ModelConfig& out) {
   TRY(moe.intermediate, extent(config, "moe_intermediate_size"));
   TRY(moe.first_dense, extent_or(config, "first_k_dense_replace", 0, kLayersMax));
   TRY(moe.layer_freq, extent_or(config, "moe_layer_freq", 1, kLayersMax));
-  if (moe.layer_freq < 1) return invalid_argument("config: moe_layer_freq must be at least 1");
+  if (moe.layer_freq < 1) return corrupt("config: moe_layer_freq must be at least 1");
   TRY_VOID(read_score(config, out));
   const bool v3 = moe.score != kernels::GateScore::softmax;
   TRY(moe.normalize, config.bool_or("norm_topk_prob", v3));
   TRY(const double scale, config.double_or("routed_scaling_factor", 1.0));
-  if (!std::isfinite(scale))
-    return invalid_argument("config: routed_scaling_factor must be finite");
+  if (!std::isfinite(scale)) return corrupt("config: routed_scaling_factor must be finite");
   moe.scale = static_cast<float>(scale);
   TRY(const std::string method, config.string_or("topk_method", v3 ? "noaux_tc" : "greedy"));
   if (method != "greedy" && method != "group_limited_greedy" && method != "noaux_tc") {
@@ -182,10 +181,10 @@ Status read_moe(const json::Value& config, ModelConfig& out) {
     TRY(const int64_t groups, extent_or(config, "n_group", 1, moe.experts));
     TRY(const int64_t kept, extent_or(config, "topk_group", groups, moe.experts));
     if (groups < 1 || kept < 1 || kept > groups || moe.experts % groups != 0) {
-      return invalid_argument("config: n_group and topk_group do not divide the experts");
+      return corrupt("config: n_group and topk_group do not divide the experts");
     }
     if (kept * (moe.experts / groups) < moe.per_token) {
-      return invalid_argument("config: topk_group keeps fewer experts than num_experts_per_tok");
+      return corrupt("config: topk_group keeps fewer experts than num_experts_per_tok");
     }
     moe.groups = static_cast<int>(groups);
     moe.groups_kept = static_cast<int>(kept);
@@ -199,7 +198,7 @@ Status read_layer_types(const json::Value& config, ModelConfig& out, int64_t csa
   const json::Value* types = config.find("layer_types");
   if (types == nullptr || !types->is_array() ||
       types->as_array().size() < static_cast<size_t>(out.layers)) {
-    return invalid_argument("config: compress_ratios (or layer_types) must name every layer");
+    return corrupt("config: compress_ratios (or layer_types) must name every layer");
   }
   for (int64_t i = 0; i < out.layers; ++i) {
     const json::Value& t = types->as_array()[static_cast<size_t>(i)];
@@ -224,9 +223,8 @@ Status read_compressed(const json::Value& config, ModelConfig& out) {
   TRY(c.o_groups, extent(config, "o_groups", out.heads));
   TRY(c.o_lora, extent(config, "o_lora_rank"));
   TRY(c.window, extent(config, "sliding_window"));
-  if (c.rope % 2 != 0) return invalid_argument("config: qk_rope_head_dim must be even");
-  if (out.heads % c.o_groups != 0)
-    return invalid_argument("config: o_groups does not divide the heads");
+  if (c.rope % 2 != 0) return corrupt("config: qk_rope_head_dim must be even");
+  if (out.heads % c.o_groups != 0) return corrupt("config: o_groups does not divide the heads");
   TRY_VOID(read_indexer(config, out));
   // The pooling rates of the two kinds can be given apart from the list, which then only names the
   // kind of a layer.
@@ -239,11 +237,11 @@ Status read_compressed(const json::Value& config, ModelConfig& out) {
   TRY(const int64_t hca,
       extent_or(rates_in, nested ? "heavily_compressed_attention" : "compress_rate_hca", 128,
                 1 << 16));
-  if (csa < 1 || hca < 1) return invalid_argument("config: compress rates must be at least 1");
+  if (csa < 1 || hca < 1) return corrupt("config: compress rates must be at least 1");
   if (const json::Value* list = config.find("compress_ratios");
       list != nullptr && list->is_array()) {
     if (list->as_array().size() < static_cast<size_t>(out.layers)) {
-      return invalid_argument("config: compress_ratios must name every layer");
+      return corrupt("config: compress_ratios must name every layer");
     }
     for (int64_t i = 0; i < out.layers; ++i) {
       const json::Value& r = list->as_array()[static_cast<size_t>(i)];
@@ -278,11 +276,10 @@ Status read_v4_extras(const json::Value& config, ModelConfig& out) {
   TRY(const double hc_eps, config.double_or("hc_eps", 1e-6));
   out.hyper.eps = static_cast<float>(hc_eps);
   if (out.hyper.streams < 1 || iterations < 1 || !(hc_eps >= 0 && hc_eps < 1)) {
-    return invalid_argument("config: hc_mult, hc_sinkhorn_iters and hc_eps must be positive");
+    return corrupt("config: hc_mult, hc_sinkhorn_iters and hc_eps must be positive");
   }
   TRY(const double limit, config.double_or("swiglu_limit", 0));
-  if (!(limit >= 0 && limit < 1e30))
-    return invalid_argument("config: swiglu_limit must not be negative");
+  if (!(limit >= 0 && limit < 1e30)) return corrupt("config: swiglu_limit must not be negative");
   out.swiglu_limit = static_cast<float>(limit);
   TRY(out.moe.hash_layers, extent_or(config, "num_hash_layers", 0, kLayersMax));
   // Newer configs name the kind of every layer's experts instead; hash routing comes first there

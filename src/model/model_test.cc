@@ -11,17 +11,19 @@ json::Value parsed(std::string_view text) { return *json::parse(text); }
 
 json::Value llama() {
   return parsed(R"({"architectures": ["LlamaForCausalLM"], "vocab_size": 100, "hidden_size": 64,
-    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 96,
-    "rms_norm_eps": 1e-5, "max_position_embeddings": 512, "eos_token_id": [3, 4, 100]})");
+    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "intermediate_size": 96, "rms_norm_eps": 1e-5, "max_position_embeddings": 512,
+    "eos_token_id": [3, 4, 100]})");
 }
 
 json::Value v3() {
   return parsed(
       R"({"architectures": ["DeepseekV3ForCausalLM"], "vocab_size": 100, "hidden_size": 64,
     "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 96, "kv_lora_rank": 32,
-    "q_lora_rank": null, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 16, "n_routed_experts": 8,
-    "num_experts_per_tok": 2, "moe_intermediate_size": 32, "n_shared_experts": 1, "first_k_dense_replace": 1,
-    "n_group": 4, "topk_group": 2, "norm_topk_prob": true, "scoring_func": "sigmoid", "topk_method": "noaux_tc",
+    "q_lora_rank": null, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 16,
+    "n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+    "n_shared_experts": 1, "first_k_dense_replace": 1, "n_group": 4, "topk_group": 2,
+    "norm_topk_prob": true, "scoring_func": "sigmoid", "topk_method": "noaux_tc",
     "routed_scaling_factor": 2.5})");
 }
 

@@ -40,10 +40,9 @@ Status validate(const json::Value& config, RopeConfig& rope) {
   }
   const auto positive = [](double v) { return std::isfinite(v) && v > 0; };
   if (!positive(rope.theta) || rope.theta <= 1)
-    return invalid_argument("config: rope_theta must be above 1");
+    return corrupt("config: rope_theta must be above 1");
   if (rope.type == "default") return {};
-  if (!positive(rope.factor))
-    return invalid_argument("config: the rope scaling factor must be above 0");
+  if (!positive(rope.factor)) return corrupt("config: the rope scaling factor must be above 0");
   if (rope.type == "linear") return {};
   if (rope.original_context == 0) {
     TRY(rope.original_context, config.double_or("original_max_position_embeddings", 0));
@@ -52,14 +51,14 @@ Status validate(const json::Value& config, RopeConfig& rope) {
     TRY(rope.original_context, config.double_or("max_position_embeddings", 0));
   }
   if (!positive(rope.original_context)) {
-    return invalid_argument("config: original_max_position_embeddings must be above 0");
+    return corrupt("config: original_max_position_embeddings must be above 0");
   }
   if (rope.type == "llama3" &&
       !(positive(rope.low_freq_factor) && rope.high_freq_factor > rope.low_freq_factor)) {
-    return invalid_argument("config: llama3 rope needs 0 < low_freq_factor < high_freq_factor");
+    return corrupt("config: llama3 rope needs 0 < low_freq_factor < high_freq_factor");
   }
   if (rope.type == "yarn" && !(positive(rope.beta_slow) && positive(rope.beta_fast))) {
-    return invalid_argument("config: yarn rope needs beta_fast and beta_slow above 0");
+    return corrupt("config: yarn rope needs beta_fast and beta_slow above 0");
   }
   return {};
 }
@@ -106,7 +105,7 @@ Result<RopeConfig> read_rope_config(const json::Value& config, std::string_view 
     scaling = scaling->find(section);
   if (scaling == nullptr) scaling = config.find("rope_scaling");
   if (scaling != nullptr) {
-    if (!scaling->is_object()) return invalid_argument("config: rope_scaling must be an object");
+    if (!scaling->is_object()) return corrupt("config: rope_scaling must be an object");
     TRY_VOID(read_scaling(*scaling, rope));
   }
   TRY_VOID(validate(config, rope));

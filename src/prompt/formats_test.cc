@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "json/json.h"
 #include "prompt/prompt_format.h"
 
 // Whole prompts of every generation by hand; tests/prompt compares thousands with the models' own

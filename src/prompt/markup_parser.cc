@@ -4,6 +4,8 @@
 #include <span>
 #include <utility>
 
+#include "json/json.h"
+
 namespace hadal::prompt {
 namespace {
 

@@ -106,11 +106,10 @@ Result<std::vector<std::string>> stop_strings(const ObjectReader& body,
   return out;
 }
 
-Result<engine_api::StopParams> stopping(const ObjectReader& body, const RequestLimits& limits,
-                                        int64_t tokens_min) {
+Result<engine_api::StopParams> stopping(const ObjectReader& body, const RequestLimits& limits) {
   engine_api::StopParams p;
   TRY(p.max_tokens, body.integer("max_completion_tokens", 1, kTokensMax));
-  TRY(const auto older_name, body.integer("max_tokens", tokens_min, kTokensMax));
+  TRY(const auto older_name, body.integer("max_tokens", 1, kTokensMax));
   if (!p.max_tokens) p.max_tokens = older_name;
   TRY(const auto min_tokens, body.integer("min_tokens", 0, kTokensMax));
   p.min_tokens = min_tokens.value_or(0);
@@ -127,8 +126,7 @@ Result<engine_api::StopParams> stopping(const ObjectReader& body, const RequestL
 }
 
 /// What both kinds of requests have in common.
-Result<ParsedRequest> common(const ObjectReader& body, const RequestLimits& limits,
-                             int64_t tokens_min) {
+Result<ParsedRequest> common(const ObjectReader& body, const RequestLimits& limits) {
   ParsedRequest out;
   TRY(out.request.model, body.string("model"));
   TRY(out.stream, body.boolean("stream", false));
@@ -145,7 +143,7 @@ Result<ParsedRequest> common(const ObjectReader& body, const RequestLimits& limi
   }
   TRY_VOID(body.string("user"));
   TRY(out.request.sampling, sampling(body, limits));
-  TRY(out.request.stop, stopping(body, limits, tokens_min));
+  TRY(out.request.stop, stopping(body, limits));
   TRY(const auto timeout_ms, body.integer("timeout_ms", 1, int64_t{1} << 40));
   out.request.timeout_ms = timeout_ms.value_or(0);
   return out;
@@ -192,7 +190,7 @@ Result<Prompt> completion_prompt(const ObjectReader& body, const RequestLimits& 
 Result<ParsedRequest> parse_chat_request(std::string_view text, const RequestLimits& limits) {
   TRY(const json::Value value, parse_body(text, limits));
   TRY(const ObjectReader body, ObjectReader::of(value, ""));
-  TRY(ParsedRequest out, common(body, limits, 1));
+  TRY(ParsedRequest out, common(body, limits));
   TRY(const bool logprobs, body.boolean("logprobs", false));
   TRY(const auto top, body.integer("top_logprobs", 0, 20));
   if (top && !logprobs) return body.bad("top_logprobs", "needs logprobs: true");
@@ -209,7 +207,7 @@ Result<ParsedRequest> parse_chat_request(std::string_view text, const RequestLim
 Result<ParsedRequest> parse_completion_request(std::string_view text, const RequestLimits& limits) {
   TRY(const json::Value value, parse_body(text, limits));
   TRY(const ObjectReader body, ObjectReader::of(value, ""));
-  TRY(ParsedRequest out, common(body, limits, 0));
+  TRY(ParsedRequest out, common(body, limits));
   TRY(const auto logprobs, body.integer("logprobs", 0, 20));
   if (logprobs) out.request.sampling.logprobs = static_cast<int>(*logprobs);
   TRY(out.request.prompt, completion_prompt(body, limits));

@@ -198,8 +198,6 @@ TEST(ParseCompletionRequestTest, ReadsEveryKindOfPrompt) {
   EXPECT_EQ(std::get<TokenPrompt>(prompt(R"({"prompt":[[3]]})")).ids, (std::vector<int32_t>{3}));
   EXPECT_EQ(parse_completion_request(R"({"prompt":"","logprobs":5})")->request.sampling.logprobs,
             5);
-  EXPECT_EQ(parse_completion_request(R"({"prompt":"","max_tokens":0})")->request.stop.max_tokens,
-            0);
 }
 
 TEST(ParseCompletionRequestTest, RefusesOtherPrompts) {

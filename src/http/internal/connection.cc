@@ -22,12 +22,12 @@ constexpr size_t kLingerBytesMax = 256u << 20;
 
 Connection::Time after_ms(int64_t ms) { return Clock::now() + milliseconds(ms); }
 
+}  // namespace
+
 std::string error_body(const ServerOptions& options, int status, const Error& error) {
   if (options.error_body) return options.error_body(status, error);
   return R"({"error":{"message":")" + error.message + "\"}}";
 }
-
-}  // namespace
 
 ServerMetrics::ServerMetrics(MetricsRegistry& r)
     : connections(r.gauge("hadal_http_connections", "Open connections.")),

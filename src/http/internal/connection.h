@@ -104,4 +104,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool unread_body_ = false;  ///< the peer may still be sending what nobody will read
 };
 
+/// The body of an answer that the server gives by itself.
+std::string error_body(const ServerOptions& options, int status, const Error& error);
+
 }  // namespace hadal::http::internal

@@ -91,6 +91,9 @@ std::unique_ptr<Transport> make_tls_transport(tcp::socket socket, ssl::context& 
 
 Result<std::shared_ptr<ssl::context>> make_server_context(const std::string& certificate_file,
                                                           const std::string& key_file) {
+  if (certificate_file.empty() || key_file.empty()) {
+    return invalid_argument("TLS needs both, a certificate and its key");
+  }
   TRY(auto context, new_context(ssl::context::tls_server));
   error_code ec;
   context->use_certificate_chain_file(certificate_file, ec);

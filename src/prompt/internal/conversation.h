@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "engine_api/chat.h"
+#include "json/json.h"
 
 namespace hadal::prompt {
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "json/json.h"
 #include "prompt/internal/conversation.h"
 #include "prompt/internal/piece_builder.h"
 
