@@ -133,26 +133,29 @@ Result<Measured> measure(Runner& runner, const model::Model& model, const config
           runner.step(std::span(ids).subspan(static_cast<size_t>(at), static_cast<size_t>(n)), at));
       at += n;
     }
-    best.prefill_s = std::min(best.prefill_s, seconds() - start);
+    const double prefill_s = seconds() - start;
     start = seconds();
     for (int64_t i = 0; i < decode; ++i) {
       TRY_VOID(
           runner.step(std::span(ids).subspan(static_cast<size_t>(prefill + i), 1), prefill + i));
     }
-    best.decode_s = std::min(best.decode_s, seconds() - start);
+    const double decode_s = seconds() - start;
+    best.prefill_s = std::min(best.prefill_s, prefill_s);
+    best.decode_s = std::min(best.decode_s, decode_s);
     const int threads = static_cast<int>(flags.integer("threads"));
     best.bandwidth_gb_per_s =
         std::max(best.bandwidth_gb_per_s, kernels::measure_read_gb_per_s(threads));
     std::fprintf(stderr, "run %lld: prefill %.1f tok/s, decode %.2f tok/s\n",
-                 static_cast<long long>(run + 1), static_cast<double>(prefill) / best.prefill_s,
-                 static_cast<double>(decode) / best.decode_s);
+                 static_cast<long long>(run + 1), static_cast<double>(prefill) / prefill_s,
+                 static_cast<double>(decode) / decode_s);
   }
   return best;
 }
 
 Result<int> run(const config::Flags& flags) {
   TRY(const auto checkpoint, open_checkpoint(flags.positional(0)));
-  TRY(const auto device, open_device(flags.integer("threads"), flags.text("isa")));
+  TRY(const auto device,
+      open_device(flags.text("isa"), {.threads = static_cast<int>(flags.integer("threads"))}));
   TRY(const auto model, model::Model::load(*checkpoint, *device));
   const int64_t prefill = flags.integer("prefill-tokens");
   const int64_t decode = flags.integer("decode-tokens");

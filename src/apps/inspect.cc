@@ -9,6 +9,7 @@
 #include "format/digest.h"
 #include "format/model_size.h"
 #include "format/tensor_list.h"
+#include "model/config.h"
 
 namespace hadal::apps {
 namespace {
@@ -65,6 +66,9 @@ Result<Report> examine(const format::Checkpoint& c, const config::Flags& flags) 
   TRY(r.architecture, c.config().string_or("model_type", "unknown"));
   TRY(r.context_max, c.config().int_or("max_position_embeddings", 0));
   TRY(r.problems, format::tensor_problems(c));
+  if (const auto model = model::read_model_config(c.config()); !model) {
+    r.problems.push_back(model.error().message);
+  }
   TRY(r.size, format::model_size(c));
   for (const format::CheckpointTensor& t : c.tensors()) {
     OfDType& d = r.dtypes[dtype_name(t.view.dtype)];
@@ -132,19 +136,28 @@ json::Value as_json(const format::Checkpoint& c, const Report& r, bool tensors) 
 
 void print_memory(const Report& r) {
   std::printf("memory        weights %s\n", format_bytes(r.size.weight_bytes).c_str());
+  std::vector<int64_t> contexts;
   for (const int64_t context : kContexts) {
-    if (r.context_max > 0 && context > r.context_max) break;
+    if (r.context_max == 0 || context < r.context_max) contexts.push_back(context);
+  }
+  if (r.context_max > 0) contexts.push_back(r.context_max);
+  for (const int64_t context : contexts) {
     const uint64_t kv = kv_bytes(r.size, context);
     std::printf("              %7lld tokens: KV cache %10s, together %10s\n",
                 static_cast<long long>(context), format_bytes(kv).c_str(),
                 format_bytes(r.size.weight_bytes + kv).c_str());
   }
+  std::printf(
+      "              and as much again as the weights for packed copies, while memory "
+      "lasts\n");
 }
 
 void print(const format::Checkpoint& c, const Report& r, bool tensors) {
   std::printf("%s\n", c.name().c_str());
-  std::printf("format        %s, %zu file(s), %s\n",
-              c.kind() == format::CheckpointKind::gguf ? "GGUF" : "safetensors", c.files().size(),
+  const std::string files =
+      c.files().empty() ? "built in" : std::to_string(c.files().size()) + " file(s)";
+  std::printf("format        %s, %s, %s\n",
+              c.kind() == format::CheckpointKind::gguf ? "GGUF" : "safetensors", files.c_str(),
               format_bytes(c.bytes()).c_str());
   std::printf("architecture  %s, context %lld\n", r.architecture.c_str(),
               static_cast<long long>(r.context_max));

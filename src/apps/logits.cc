@@ -95,7 +95,9 @@ Result<int> run(const config::Flags& flags) {
   if (flags.text("out").empty()) return invalid_argument("--out FILE is missing").about("out");
   TRY(const std::vector<int32_t> ids, ids_of(flags));
   TRY(const auto checkpoint, open_checkpoint(flags.text("model")));
-  TRY(const auto device, open_device(flags.integer("threads"), flags.text("isa"), !flags.boolean("fast")));
+  TRY(const auto device,
+      open_device(flags.text("isa"), {.threads = static_cast<int>(flags.integer("threads")),
+                                      .exact = !flags.boolean("fast")}));
   TRY(const auto model, model::Model::load(*checkpoint, *device));
   const int64_t vocab = model->config().vocab;
   const model::ScoreOptions options{.chunk = flags.integer("chunk"),

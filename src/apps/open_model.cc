@@ -24,11 +24,8 @@ Result<std::unique_ptr<const format::Checkpoint>> open_checkpoint(const std::str
   return format::Checkpoint::open(path);
 }
 
-Result<std::unique_ptr<kernels::Device>> open_device(int64_t threads, std::string_view isa,
-                                                     bool exact) {
-  kernels::CpuOptions options;
-  options.threads = static_cast<int>(threads);
-  options.exact = exact;
+Result<std::unique_ptr<kernels::Device>> open_device(std::string_view isa,
+                                                     kernels::CpuOptions options) {
   if (isa == "ref") options.isa = kernels::CpuIsa::ref;
   if (isa == "avx2") options.isa = kernels::CpuIsa::avx2;
   if (isa == "avx512") options.isa = kernels::CpuIsa::avx512;

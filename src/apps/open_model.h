@@ -19,9 +19,9 @@ inline constexpr std::string_view kDemoName = "hadal-demo";
 std::span<const std::byte> demo_image();
 /// The checkpoint at `path`; the built-in demo model when it is empty or "demo".
 Result<std::unique_ptr<const format::Checkpoint>> open_checkpoint(const std::string& path);
-/// The compute device of the command line: `isa` is "auto", "ref", "avx2" or "avx512"; `exact` as in
-/// kernels::CpuOptions.
-Result<std::unique_ptr<kernels::Device>> open_device(int64_t threads, std::string_view isa = "auto",
-                                                     bool exact = false);
+/// The compute device of the command line: `isa` is "auto", "ref", "avx2" or "avx512"; the rest of
+/// the options as they are.
+Result<std::unique_ptr<kernels::Device>> open_device(std::string_view isa,
+                                                     kernels::CpuOptions options);
 
 }  // namespace hadal::apps

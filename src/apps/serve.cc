@@ -1,5 +1,10 @@
 // `hadal serve`: the OpenAI API over one local model.
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -89,6 +94,7 @@ http::ServerOptions server_options(const config::Flags& flags, const Address& ad
   o.address = address.host;
   o.port = address.port;
   o.limits.body_bytes_max = static_cast<size_t>(flags.integer("body-bytes-max"));
+  o.limits.bodies_bytes_max = std::max(o.limits.bodies_bytes_max, 2 * o.limits.body_bytes_max);
   o.limits.connections_max = static_cast<size_t>(flags.integer("connections-max"));
   o.tls_certificate_file = flags.text("tls-certificate");
   o.tls_key_file = flags.text("tls-key");
@@ -98,19 +104,37 @@ http::ServerOptions server_options(const config::Flags& flags, const Address& ad
   return o;
 }
 
+int g_stop_pipe[2] = {-1, -1};
+
+void note_stop(int signal) {
+  const char byte = static_cast<char>(signal);
+  [[maybe_unused]] const ssize_t written = ::write(g_stop_pipe[1], &byte, 1);
+}
+
+/// From here on the first SIGINT or SIGTERM is noted and the second ends the process.
+Status catch_stop() {
+  if (::pipe2(g_stop_pipe, O_CLOEXEC) != 0) return errno_error(errno, "pipe");
+  struct sigaction action {};
+  action.sa_handler = note_stop;
+  action.sa_flags = SA_RESETHAND | SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  return {};
+}
+
+/// The signal that came.
+int wait_for_stop() {
+  char byte = 0;
+  while (::read(g_stop_pipe[0], &byte, 1) < 0 && errno == EINTR) {
+  }
+  return byte;
+}
+
 Result<int> run(const config::Flags& flags) {
   if (flags.boolean("dump-config")) {
     std::fputs(flags.dump().c_str(), stdout);
     return 0;
   }
-  // The signals that end the server are waited for below; threads started from here on inherit the
-  // mask.
-  sigset_t stop_signals;
-  sigemptyset(&stop_signals);
-  sigaddset(&stop_signals, SIGINT);
-  sigaddset(&stop_signals, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
-
   TRY(const Address address, parse_address(flags.text("listen")));
   TRY(const std::string key, api_key(flags));
   TRY(auto model, load_for_answers(flags.positional(0), flags));
@@ -126,17 +150,17 @@ Result<int> run(const config::Flags& flags) {
   engine::LocalBackend backend(std::move(model), backend_options, clock, metrics);
   gateway::GatewayOptions gateway_options;
   gateway_options.api_key = key;
+  gateway_options.limits.body_bytes_max = static_cast<size_t>(flags.integer("body-bytes-max"));
   gateway_options.chat_page = flags.boolean("chat-page");
   gateway::Gateway gateway(backend, metrics, clock, gateway_options);
   TRY(const auto server,
       http::Server::start(server_options(flags, address, metrics), gateway.handler()));
-  std::fprintf(stderr, "listening url=%s model=%s device=\"%s\"\n", server->url().c_str(),
-               id.c_str(), device.c_str());
-
-  int signal = 0;
-  sigwait(&stop_signals, &signal);
+  TRY_VOID(catch_stop());
+  // Whoever started us learns the URL from this line, whatever the log level is.
+  log_line(LogLevel::info, "listening",
+           {{"url", server->url()}, {"model", id}, {"device", device}});
+  const int signal = wait_for_stop();
   LOG(info, "stopping", {"signal", signal});
-  pthread_sigmask(SIG_UNBLOCK, &stop_signals, nullptr);
   constexpr int64_t kGraceMs = 5000;
   server->stop(kGraceMs);
   return 0;

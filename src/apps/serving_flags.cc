@@ -22,7 +22,9 @@ Result<std::unique_ptr<engine::LoadedModel>> load_for_answers(const std::string&
   set_log(level_of(flags.text("log-level")),
           flags.text("log-format") == "ecs" ? LogFormat::ecs : LogFormat::logfmt);
   TRY(auto checkpoint, open_checkpoint(path));
-  TRY(auto device, open_device(flags.integer("threads"), flags.text("isa")));
+  TRY(auto device,
+      open_device(flags.text("isa"), {.threads = static_cast<int>(flags.integer("threads")),
+                                      .pack_weights = flags.boolean("pack-weights")}));
   engine::LoadOptions options;
   options.prompt_format = flags.text("prompt-format");
   options.context_tokens_max = flags.integer("context-tokens-max");
