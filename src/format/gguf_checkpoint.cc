@@ -6,6 +6,7 @@
 #include "base/units.h"
 #include "format/gguf.h"
 #include "format/gguf_config.h"
+#include "format/gguf_metadata.h"
 #include "format/gguf_names.h"
 #include "format/gguf_repack.h"
 #include "format/internal/checkpoint_base.h"
@@ -143,7 +144,7 @@ class GgufCheckpoint final : public CheckpointBase {
     TRY(const std::string arch, whole.string_at("general.architecture"));
     // The exact formula stands in the configuration; the table of its results would be applied on
     // top of it.
-    const json::Value* scaling = config_.find("rope_scaling");
+    const json::Value* scaling = rope_scaling_of(config_);
     const bool formula = scaling != nullptr && scaling->find("low_freq_factor") != nullptr;
     for (const GgufTensor& t : whole.tensors()) {
       if (formula && t.name == "rope_freqs.weight") continue;

@@ -10,21 +10,20 @@
 namespace hadal::format {
 namespace {
 
-/// The scaling object, under either of its names; nullptr when there is none.
-const json::Value* scaling_of(const json::Value& config) {
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    const json::Value* s = config.find(key);
-    if (s != nullptr && s->is_object()) return s;
-  }
-  return nullptr;
-}
-
 std::string scaling_type(const json::Value& scaling) {
   for (const char* key : {"rope_type", "type"}) {
     const json::Value* t = scaling.find(key);
     if (t != nullptr && t->is_string()) return t->as_string();
   }
   return "default";
+}
+
+/// The base of the rotations, in either spelling.
+Result<double> rope_theta(const json::Value& config) {
+  TRY(const double theta, config.double_or("rope_theta", 0));
+  if (theta != 0) return theta;
+  const json::Value* s = rope_scaling_of(config);
+  return s == nullptr ? 10000.0 : s->double_or("rope_theta", 10000);
 }
 
 /// llama_ftype numbers. Source: llama.h.
@@ -101,16 +100,13 @@ Status put_basics(Keys& k) {
   TRY_VOID(k.need("attention.head_count", "num_attention_heads"));
   TRY(const double eps, k.config().double_or("rms_norm_eps", 1e-6));
   k.f32("attention.layer_norm_rms_epsilon", eps);
-  TRY(double theta, k.config().double_or("rope_theta", 0));
-  if (theta == 0 && scaling_of(k.config()) != nullptr) {
-    TRY(theta, scaling_of(k.config())->double_or("rope_theta", 0));
-  }
-  k.f32("rope.freq_base", theta == 0 ? 10000 : theta);
+  TRY(const double theta, rope_theta(k.config()));
+  k.f32("rope.freq_base", theta);
   return {};
 }
 
 Status put_rope_scaling(Keys& k) {
-  const json::Value* s = scaling_of(k.config());
+  const json::Value* s = rope_scaling_of(k.config());
   if (s == nullptr) return {};
   const std::string type = scaling_type(*s);
   if (type == "llama3" || type == "default") return {};  // llama3: the tensor rope_freqs.weight
@@ -269,14 +265,22 @@ Status put_model_metadata(GgufWriter& writer, const json::Value& config,
   return {};
 }
 
+const json::Value* rope_scaling_of(const json::Value& config) {
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    const json::Value* s = config.find(key);
+    if (s != nullptr && s->is_object()) return s;
+  }
+  return nullptr;
+}
+
 Result<std::vector<float>> llama3_rope_factors(const json::Value& config) {
-  const json::Value* s = scaling_of(config);
+  const json::Value* s = rope_scaling_of(config);
   if (s == nullptr || scaling_type(*s) != "llama3") return std::vector<float>();
   TRY(const double factor, s->double_at("factor"));
   TRY(const double low, s->double_or("low_freq_factor", 1));
   TRY(const double high, s->double_or("high_freq_factor", 4));
   TRY(const double context, s->double_at("original_max_position_embeddings"));
-  TRY(const double theta, config.double_or("rope_theta", 500000));
+  TRY(const double theta, rope_theta(config));
   TRY(const int64_t heads, config.int_at("num_attention_heads"));
   TRY(const int64_t width, config.int_at("hidden_size"));
   if (heads < 1 || !(theta > 0) || !(high > low) || !(factor > 0)) {

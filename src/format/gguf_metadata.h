@@ -38,6 +38,9 @@ std::string tokenizer_config_json_of(const TokenizerSource& source);
 /// The configuration without what conversion makes untrue: our own keys, FP8 quantisation.
 json::Value plain_config(const json::Value& config);
 
+/// The rope scaling of a configuration, under either of its names; null when there is none.
+const json::Value* rope_scaling_of(const json::Value& config);
+
 /// The factors that llama.cpp's "rope_freqs.weight" holds for llama3 scaling; empty for other
 /// scalings. Source: Llama 3.1's apply_scaling.
 Result<std::vector<float>> llama3_rope_factors(const json::Value& config);

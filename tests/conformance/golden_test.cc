@@ -11,6 +11,8 @@
 #include <iostream>
 
 #include "format/checkpoint.h"
+#include "format/convert.h"
+#include "format/internal/temp_dir.h"
 #include "format/mapped_file.h"
 #include "format/safetensors.h"
 #include "kernels/device.h"
@@ -87,34 +89,90 @@ Difference compare(std::span<const float> got, std::span<const float> want, size
   return d;
 }
 
-class GoldenTest : public testing::TestWithParam<std::string> {};
+std::vector<float> logits_of(const format::Checkpoint& checkpoint, kernels::Device& device,
+                             std::span<const int32_t> ids, int64_t chunk = 0) {
+  std::vector<float> out;
+  auto model = model::Model::load(checkpoint, device);
+  if (!model) {
+    ADD_FAILURE() << model.error().message;
+    return out;
+  }
+  const Status done = model::score_tokens(**model, device, ids, {.chunk = chunk},
+                                          [&](int64_t, std::span<const float> rows) -> Status {
+                                            out.insert(out.end(), rows.begin(), rows.end());
+                                            return {};
+                                          });
+  EXPECT_TRUE(done) << done.error().message;
+  return out;
+}
+
+class GoldenTest : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    golden_ = read_golden(GetParam());
+    ASSERT_FALSE(golden_.ids.empty());
+    auto opened = format::Checkpoint::open(GetParam());
+    ASSERT_TRUE(opened) << opened.error().message;
+    checkpoint_ = *std::move(opened);
+  }
+
+  size_t vocab() const { return golden_.logits.size() / golden_.ids.size(); }
+
+  void expect_close(std::span<const float> got, std::span<const float> want, float bound,
+                    const std::string& what) const {
+    ASSERT_EQ(got.size(), want.size()) << what;
+    const Difference d = compare(got, want, vocab());
+    std::cout << what << ": max |difference| " << d.max << ", argmax differs at " << d.wrong_argmax
+              << " of " << golden_.ids.size() << "\n";
+    EXPECT_LE(d.max, bound) << what;
+    EXPECT_EQ(d.wrong_argmax, 0) << what;
+  }
+
+  // The logits of the checkpoint written as `kind` with `dtype`, read back.
+  std::vector<float> converted(const format::TempDir& dir, format::CheckpointKind kind,
+                               DType dtype) const {
+    const bool gguf = kind == format::CheckpointKind::gguf;
+    const fs::path out = dir / (gguf ? "model.gguf" : "model");
+    const auto report = format::convert(*checkpoint_, out, {.to = kind, .dtype = dtype});
+    if (!report) {
+      ADD_FAILURE() << report.error().message;
+      return {};
+    }
+    const auto opened = format::Checkpoint::open(out);
+    if (!opened) {
+      ADD_FAILURE() << opened.error().message;
+      return {};
+    }
+    const auto device = kernels::open_cpu({.exact = true});
+    return logits_of(**opened, **device, golden_.ids);
+  }
+
+  Golden golden_;
+  std::unique_ptr<const format::Checkpoint> checkpoint_;
+};
 
 TEST_P(GoldenTest, LogitsAgree) {
-  const Golden golden = read_golden(GetParam());
-  ASSERT_FALSE(golden.ids.empty());
-  const auto checkpoint = format::Checkpoint::open(GetParam());
-  ASSERT_TRUE(checkpoint) << checkpoint.error().message;
   for (const auto isa : {kernels::CpuIsa::ref, kernels::CpuIsa::avx2, kernels::CpuIsa::avx512}) {
     auto device = kernels::open_cpu({.isa = isa, .exact = true});
     if (!device) continue;  // an instruction set that this machine lacks
-    auto model = model::Model::load(**checkpoint, **device);
-    ASSERT_TRUE(model) << model.error().message;
     for (const int64_t chunk : {0, 7, 1}) {
-      std::vector<float> got;
-      const Status done = model::score_tokens(**model, **device, golden.ids, {.chunk = chunk},
-                                              [&](int64_t, std::span<const float> rows) -> Status {
-                                                got.insert(got.end(), rows.begin(), rows.end());
-                                                return {};
-                                              });
-      ASSERT_TRUE(done) << done.error().message;
-      ASSERT_EQ(got.size(), golden.logits.size());
-      const Difference d = compare(got, golden.logits, golden.logits.size() / golden.ids.size());
-      std::cout << (*device)->description() << " chunk " << chunk << ": max |difference| " << d.max
-                << ", argmax differs at " << d.wrong_argmax << " of " << golden.ids.size() << "\n";
-      EXPECT_LE(d.max, kBound) << (*device)->description() << " chunk " << chunk;
-      EXPECT_EQ(d.wrong_argmax, 0) << (*device)->description() << " chunk " << chunk;
+      expect_close(logits_of(*checkpoint_, **device, golden_.ids, chunk), golden_.logits, kBound,
+                   (*device)->description() + " chunk " + std::to_string(chunk));
     }
   }
+}
+
+TEST_P(GoldenTest, GgufOfFullPrecisionAgrees) {
+  const format::TempDir dir;
+  const auto got = converted(dir, format::CheckpointKind::gguf, DType::f32);
+  expect_close(got, golden_.logits, kBound, "gguf f32");
+}
+
+TEST_P(GoldenTest, GgufAndSafetensorsAgreeInBf16) {
+  const format::TempDir dir;
+  const auto gguf = converted(dir, format::CheckpointKind::gguf, DType::bf16);
+  const auto safetensors = converted(dir, format::CheckpointKind::safetensors, DType::bf16);
+  expect_close(gguf, safetensors, 1e-4f, "bf16");
 }
 
 INSTANTIATE_TEST_SUITE_P(All, GoldenTest, testing::ValuesIn(golden_names()), [](const auto& test) {
