@@ -295,9 +295,7 @@ Status read_v4_extras(const json::Value& config, ModelConfig& out) {
   return {};
 }
 
-}  // namespace
-
-Result<ModelConfig> read_model_config(const json::Value& config) {
+Result<ModelConfig> read_checked(const json::Value& config) {
   if (!config.is_object()) return corrupt("config: not a JSON object");
   ModelConfig out;
   TRY(out.architecture, architecture_of(config));
@@ -334,6 +332,17 @@ Result<ModelConfig> read_model_config(const json::Value& config) {
   for (int64_t i = 0; i < out.layers; ++i) any_dense |= !out.is_moe_layer(i);
   if (any_dense) {
     TRY(out.intermediate, extent(config, "intermediate_size"));
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<ModelConfig> read_model_config(const json::Value& config) {
+  auto out = read_checked(config);
+  // A member of the wrong type is the file's fault, not the caller's.
+  if (!out && out.error().code == ErrorCode::invalid_argument) {
+    out.error().code = ErrorCode::corrupt;
   }
   return out;
 }
