@@ -17,6 +17,7 @@ LIBRARIES = [
     (r"boost/json", ["src/json/"]),
     (r"boost/(asio|beast)", ["src/http/"]),
     (r"toml\+\+/", ["src/config/"]),
+    (r"histedit\.h", ["src/apps/line_editor.cc"]),
     (r"openssl/", ["src/http/", "src/format/digest.cc", "src/vault/"]),
     (r"(cuda|cublas|cooperative_groups)", ["src/kernels/cuda/", "src/shard/"]),
     (r"(nccl|gloo/)", ["src/shard/"]),

@@ -3,9 +3,9 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <iostream>
 #include <string>
 
+#include "apps/line_editor.h"
 #include "apps/open_model.h"
 #include "apps/serving_flags.h"
 #include "apps/terminal.h"
@@ -160,33 +160,32 @@ bool command(Session& s, const std::string& line) {
   return true;
 }
 
-// A line of the terminal; false at its end. Ctrl-C clears the line.
-bool read_line(std::string& text, InterruptGuard& interrupts) {
+// What a person says next; false when they leave. Ctrl-C drops what was typed.
+bool read_turn(std::string& text, LineEditor& editor) {
   text.clear();
-  std::printf(">>> ");
-  std::fflush(stdout);
-  for (std::string part; true;) {
-    if (!std::getline(std::cin, part)) {
-      if (!interrupts.take()) return false;
-      std::cin.clear();
-      std::clearerr(stdin);
+  while (true) {
+    auto line = editor.read(text.empty() ? ">>> " : "... ");
+    if (!line) {
+      std::printf("\n");
+      if (editor.ended()) return false;
       text.clear();
-      std::printf("\n>>> ");
-      std::fflush(stdout);
       continue;
     }
-    text += part;
-    if (!text.ends_with('\\')) return true;
+    text += *line;
+    if (!text.ends_with('\\')) {
+      editor.remember(text);
+      return true;
+    }
     text.back() = '\n';
-    std::printf("... ");
-    std::fflush(stdout);
   }
 }
 
 int converse(Session& s, InterruptGuard& interrupts) {
   std::printf("%s on %s. /help lists the commands.\n", s.backend.model().id.c_str(),
               s.backend.model().device->description().c_str());
-  for (std::string line; read_line(line, interrupts);) {
+  LineEditor editor;
+  for (std::string line; read_turn(line, editor);) {
+    interrupts.take();
     if (line.empty()) continue;
     if (line[0] == '/') {
       if (!command(s, line)) break;
@@ -195,7 +194,6 @@ int converse(Session& s, InterruptGuard& interrupts) {
     const auto answer = ask(s, to_valid_utf8(line), interrupts);
     if (!answer) std::fprintf(stderr, "hadal: %s\n", answer.error().to_string().c_str());
   }
-  std::printf("\n");
   return 0;
 }
 
