@@ -101,8 +101,8 @@ std::vector<std::string> specials(const Rendered& rendered) {
 
 engine_api::Delta read(const PromptFormat& format, bool reasoning, std::string_view answer,
                        FuzzedDataProvider* cuts) {
-  const auto parser =
-      format.make_parser({.pieces = {}, .starts_in_reasoning = reasoning, .stop_specials = {}});
+  const auto parser = format.make_parser(
+      {.pieces = {}, .starts_in_reasoning = reasoning, .offers_tools = true, .stop_specials = {}});
   engine_api::Delta out;
   while (!answer.empty()) {
     const size_t n =

@@ -6,6 +6,7 @@
 #include "apps/command.h"
 #include "apps/open_model.h"
 #include "base/units.h"
+#include "base/utf8.h"
 #include "format/digest.h"
 #include "format/model_size.h"
 #include "format/tensor_list.h"
@@ -159,7 +160,7 @@ void print(const format::Checkpoint& c, const Report& r, bool tensors) {
   std::printf("format        %s, %s, %s\n",
               c.kind() == format::CheckpointKind::gguf ? "GGUF" : "safetensors", files.c_str(),
               format_bytes(c.bytes()).c_str());
-  std::printf("architecture  %s, context %lld\n", r.architecture.c_str(),
+  std::printf("architecture  %s, context %lld\n", for_terminal(r.architecture).c_str(),
               static_cast<long long>(r.context_max));
   std::printf("parameters    %s, %s active\n", format_count(r.size.parameters).c_str(),
               format_count(r.size.parameters_active).c_str());
@@ -169,16 +170,17 @@ void print(const format::Checkpoint& c, const Report& r, bool tensors) {
                 format_bytes(d.bytes).c_str());
   }
   print_memory(r);
-  std::printf("tokenizer     %s\n", r.tokenizer.c_str());
+  std::printf("tokenizer     %s\n", for_terminal(r.tokenizer).c_str());
   for (const auto& [file, digest] : r.digests) {
     std::printf("sha256        %s  %s\n", digest.c_str(), file.c_str());
   }
   for (const format::CheckpointTensor& t : c.tensors()) {
     if (!tensors) break;
-    std::printf("  %-64s %-8s %s\n", t.name.c_str(), std::string(dtype_name(t.view.dtype)).c_str(),
-                t.view.shape.to_string().c_str());
+    std::printf("  %-64s %-8s %s\n", for_terminal(t.name).c_str(),
+                std::string(dtype_name(t.view.dtype)).c_str(), t.view.shape.to_string().c_str());
   }
-  for (const std::string& p : r.problems) std::printf("PROBLEM       %s\n", p.c_str());
+  for (const std::string& p : r.problems)
+    std::printf("PROBLEM       %s\n", for_terminal(p).c_str());
   if (r.problems.empty()) std::printf("tensors       %zu, all there\n", c.tensors().size());
 }
 

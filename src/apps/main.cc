@@ -9,6 +9,7 @@
 
 #include "apps/command.h"
 #include "apps/commands.h"
+#include "base/utf8.h"
 
 namespace hadal::apps {
 namespace {
@@ -16,8 +17,9 @@ namespace {
 constexpr const char* kVersion = "0.1.0";
 
 int fail(const Error& error) {
-  std::fprintf(stderr, "hadal: %s\n", error.message.c_str());
-  if (!error.hint.empty()) std::fprintf(stderr, "       %s\n", error.hint.c_str());
+  // Messages quote files and peers, which may be hostile.
+  std::fprintf(stderr, "hadal: %s\n", for_terminal(error.message).c_str());
+  if (!error.hint.empty()) std::fprintf(stderr, "       %s\n", for_terminal(error.hint).c_str());
   return error_class(error.code).exit_code;
 }
 

@@ -63,6 +63,11 @@ constexpr Flag kFlags[] = {
     {.name = "tls-certificate", .unit = "FILE", .help = "PEM chain: serve HTTPS"},
     {.name = "tls-key", .unit = "FILE", .help = "PEM key"},
     {.name = "cors-origin", .unit = "ORIGIN", .help = "pages of this origin may call; * for all"},
+    {.name = "allow-host",
+     .kind = Kind::list,
+     .unit = "NAME",
+     .help = "name in the Host field that is answered, besides this machine's own; matters only "
+             "on a loopback address without an API key"},
     {.name = "api-key-env",
      .unit = "NAME",
      .help = "environment variable with the key that clients must send"},
@@ -87,6 +92,8 @@ Result<std::string> api_key(const config::Flags& flags) {
   }
   return std::string(value);
 }
+
+bool is_loopback(std::string_view host) { return host.starts_with("127.") || host == "::1"; }
 
 http::ServerOptions server_options(const config::Flags& flags, const Address& address,
                                    MetricsRegistry& metrics) {
@@ -152,6 +159,11 @@ Result<int> run(const config::Flags& flags) {
   gateway_options.api_key = key;
   gateway_options.limits.body_bytes_max = static_cast<size_t>(flags.integer("body-bytes-max"));
   gateway_options.chat_page = flags.boolean("chat-page");
+  gateway_options.cors_origin = flags.text("cors-origin");
+  if (key.empty() && is_loopback(address.host)) {
+    gateway_options.hosts = flags.list("allow-host");
+    for (const char* own : {"localhost", "127.0.0.1", "::1"}) gateway_options.hosts.push_back(own);
+  }
   gateway::Gateway gateway(backend, metrics, clock, gateway_options);
   TRY(const auto server,
       http::Server::start(server_options(flags, address, metrics), gateway.handler()));

@@ -9,6 +9,8 @@
 #include <utility>
 #include <variant>
 
+#include "base/utf8.h"
+
 namespace hadal::apps {
 namespace {
 
@@ -27,19 +29,20 @@ void put(std::FILE* to, const std::string& text) {
 
 }  // namespace
 
+// A model's text may hold what steers a terminal; a pipe gets it as it is.
 void TerminalSink::show_reasoning(const std::string& text) {
   if (!color_) {
-    put(stderr, text);
+    put(stderr, for_terminal(text));
     return;
   }
-  put(stdout, (dimmed_ ? "" : kDim) + text);
+  put(stdout, (dimmed_ ? "" : kDim) + for_terminal(text));
   dimmed_ = true;
 }
 
 void TerminalSink::show_content(const std::string& text) {
   if (dimmed_) put(stdout, std::string(kNormal) + "\n");
   dimmed_ = false;
-  put(stdout, text);
+  put(stdout, color_ ? for_terminal(text) : text);
 }
 
 void TerminalSink::on_event(engine_api::Event&& event) {

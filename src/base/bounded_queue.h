@@ -40,6 +40,19 @@ class BoundedQueue {
     return take();
   }
 
+  /// Takes out every item for which `wanted` is true, oldest first; the others keep their order.
+  template <class Predicate>
+  std::deque<T> take_if(Predicate wanted) {
+    std::deque<T> taken;
+    std::lock_guard lock(mutex_);
+    std::erase_if(items_, [&](T& item) {
+      if (!wanted(item)) return false;
+      taken.push_back(std::move(item));
+      return true;
+    });
+    return taken;
+  }
+
   /// Refuses new items and wakes the waiters; items already queued can still be popped.
   void close() {
     {

@@ -1,5 +1,7 @@
 #include "base/utf8.h"
 
+#include <cstdio>
+
 #include <algorithm>
 
 namespace hadal {
@@ -92,6 +94,26 @@ std::string to_valid_utf8(std::string_view text) {
       append_utf8(out, kUtf8Replacement);
     }
     text.remove_prefix(c.bytes);
+  }
+  return out;
+}
+
+std::string for_terminal(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const Utf8Char c = decode_utf8(text);
+    const uint32_t p = c.code_point;
+    const bool control = (p < 0x20 && p != '\n' && p != '\t') || (p >= 0x7F && p < 0xA0);
+    const bool turns = (p >= 0x202A && p <= 0x202E) || (p >= 0x2066 && p <= 0x2069);
+    if (control || turns || !c.valid) {
+      char shown[16];
+      std::snprintf(shown, sizeof shown, "<%02X>",
+                    c.valid ? p : static_cast<uint32_t>(static_cast<unsigned char>(text[0])));
+      out += shown;
+    } else {
+      out += text.substr(0, c.bytes);
+    }
+    text.remove_prefix(c.valid ? c.bytes : 1);
   }
   return out;
 }

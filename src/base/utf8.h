@@ -25,6 +25,9 @@ void append_utf8(std::string& out, uint32_t code_point);
 bool is_utf8(std::string_view text);
 /// The text with each ill-formed maximal subpart replaced by U+FFFD.
 std::string to_valid_utf8(std::string_view text);
+/// The text with everything that could steer a terminal or hide written as <1B>: control characters
+/// but for line breaks and tabs, the C1 range, and the marks that turn the direction of writing.
+std::string for_terminal(std::string_view text);
 /// How many bytes at the end of `text` begin a character that more bytes could complete: 0, 1, 2
 /// or 3.
 size_t incomplete_utf8_tail(std::string_view text);

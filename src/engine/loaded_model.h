@@ -42,6 +42,7 @@ struct LoadedModel {
   std::optional<kvcache::KvCache> kv;
   std::unique_ptr<kvcache::PrefixCache> prefixes;  ///< null when the model's cache cannot be shared
   std::vector<int32_t> end_ids;                    ///< tokens that end an answer
+  size_t token_bytes_max = 0;                      ///< of the vocabulary's longest token
   std::string id;
   int64_t context_tokens_max = 0;
 

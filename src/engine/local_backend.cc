@@ -87,6 +87,8 @@ struct LocalBackend::Impl {
   Status generate(Job& job, Sequence& sequence);
   Status step(Sequence& sequence, int64_t count);
   Status interrupted(const Job& job) const;
+  void drop(Job& job, const Error& why);
+  void sweep();
   void finish(Job& job, const Sequence* sequence, FinishReason reason);
   void forget(RequestId id);
 };
@@ -128,6 +130,7 @@ Status LocalBackend::Impl::generate(Job& job, Sequence& s) {
     const auto waiting = static_cast<int64_t>(s.tokens().size()) - s.computed();
     for (int64_t left = waiting; left > 0;) {
       TRY_VOID(interrupted(job));
+      sweep();
       const int64_t n = std::min(left, step_max);
       TRY_VOID(step(s, n));
       left -= n;
@@ -185,6 +188,26 @@ void LocalBackend::Impl::serve(Job& job) {
   }
 }
 
+// Ends a request that never ran.
+void LocalBackend::Impl::drop(Job& job, const Error& why) {
+  if (why.code == ErrorCode::cancelled) {
+    finish(job, nullptr, FinishReason::cancelled);
+  } else {
+    job.sink->on_event(engine_api::Failed{why});
+  }
+  forget(job.id);
+}
+
+// Whoever waits in vain gives its place to others at once, not when its turn would come.
+void LocalBackend::Impl::sweep() {
+  for (const auto& job : queue.take_if([&](const auto& j) { return !interrupted(*j); })) {
+    const Status wanted = interrupted(*job);
+    drop(*job,
+         wanted ? make_error(ErrorCode::cancelled, "the request was cancelled") : wanted.error());
+  }
+  queue_depth.set(static_cast<double>(queue.size()));
+}
+
 void LocalBackend::Impl::forget(RequestId id) {
   std::lock_guard lock(jobs_mutex);
   jobs.erase(static_cast<uint64_t>(id));
@@ -196,13 +219,10 @@ void LocalBackend::Impl::loop() {
     queue_depth.set(static_cast<double>(queue.size()));
     // The wall of this thread: nothing a request does may end the engine.
     try {
-      const Status wanted = interrupted(job);
-      if (wanted) {
+      if (const Status wanted = interrupted(job); wanted) {
         serve(job);
-      } else if (wanted.error().code == ErrorCode::cancelled) {
-        finish(job, nullptr, FinishReason::cancelled);
       } else {
-        job.sink->on_event(engine_api::Failed{wanted.error()});
+        drop(job, wanted.error());
       }
     } catch (const std::exception& e) {
       LOG(error, "engine_exception", {"what", e.what()});

@@ -1,9 +1,25 @@
 #include "engine/prompt_tokens.h"
 
+#include <algorithm>
 #include <variant>
 
 namespace hadal::engine {
 namespace {
+
+Error beyond_context(const LoadedModel& m, const std::string& length, const char* field) {
+  return make_error(ErrorCode::context_length_exceeded,
+                    "the prompt has " + length + " tokens; with room for an answer this model's " +
+                        "context holds " + std::to_string(m.context_tokens_max - 1))
+      .about(field)
+      .with_hint("shorten the conversation or start the server with a larger --context-tokens-max");
+}
+
+// Refuses what cannot fit however it is split, before work goes into splitting it.
+Status check_bytes(const LoadedModel& m, size_t bytes, const char* field) {
+  const size_t least = bytes / std::max<size_t>(m.token_bytes_max, 1);
+  if (least < static_cast<size_t>(m.context_tokens_max)) return {};
+  return beyond_context(m, "at least " + std::to_string(least), field);
+}
 
 std::vector<int32_t> encode(const tokenizer::Tokenizer& tokenizer,
                             const prompt::Rendered& rendered) {
@@ -20,11 +36,15 @@ Result<PromptTokens> from_chat(const LoadedModel& m, const engine_api::Chat& cha
   }
   PromptTokens out;
   TRY(out.rendered, m.prompt_format->render(chat));
+  size_t bytes = 0;
+  for (const prompt::Piece& p : out.rendered->pieces) bytes += p.text.size();
+  TRY_VOID(check_bytes(m, bytes, "messages"));
   out.ids = encode(*m.tokenizer, *out.rendered);
   return out;
 }
 
 Result<PromptTokens> from_text(const LoadedModel& m, const engine_api::TextPrompt& prompt) {
+  TRY_VOID(check_bytes(m, prompt.text.size() + prompt.suffix.size(), "prompt"));
   PromptTokens out;
   if (prompt.echo) out.echo = prompt.text;
   if (!prompt.suffix.empty()) {
@@ -58,13 +78,7 @@ Status check(const LoadedModel& m, const PromptTokens& prompt, const char* field
   }
   const auto length = static_cast<int64_t>(prompt.ids.size());
   if (length >= m.context_tokens_max) {
-    return make_error(ErrorCode::context_length_exceeded,
-                      "the prompt has " + std::to_string(length) +
-                          " tokens; with room for an answer this model's context holds " +
-                          std::to_string(m.context_tokens_max - 1))
-        .about(field)
-        .with_hint(
-            "shorten the conversation or start the server with a larger --context-tokens-max");
+    return beyond_context(m, std::to_string(length), field);
   }
   return {};
 }

@@ -37,7 +37,7 @@ Result<size_t> regular_file_size(int fd, const std::filesystem::path& path) {
 }  // namespace
 
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) return errno_error(errno, "open " + path.string());
   TRY(const size_t size, regular_file_size(fd.get(), path));
   MappedFile file;
@@ -70,7 +70,7 @@ void MappedFile::advise(Advice advice, size_t offset, size_t count) const {
 }
 
 Result<std::string> read_text_file(const std::filesystem::path& path, size_t bytes_max) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) return errno_error(errno, "open " + path.string());
   TRY(const size_t size, regular_file_size(fd.get(), path));
   if (size > bytes_max) {

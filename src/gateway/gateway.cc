@@ -6,6 +6,7 @@
 #include "gateway/chat_page.h"
 #include "gateway/internal/answer_sink.h"
 #include "gateway/internal/call.h"
+#include "gateway/internal/worker_pool.h"
 #include "protocol/openai_response.h"
 
 namespace hadal::gateway {
@@ -26,6 +27,12 @@ bool same_secret(std::string_view a, std::string_view b) {
   return difference == 0;
 }
 
+/// "host:80", "[::1]:80" or "host" without its port and brackets.
+std::string_view host_name(std::string_view host) {
+  if (host.starts_with('[')) return host.substr(1, host.find(']') - 1);
+  return host.substr(0, host.find(':'));
+}
+
 /// The path of the API without its version: "/v1/models" and "/beta/models" are "/models".
 std::string_view without_version(std::string_view path) {
   for (const std::string_view prefix : {"/v1/", "/beta/v1/", "/beta/"}) {
@@ -41,7 +48,11 @@ struct Gateway::Impl {
       : backend(b),
         metrics(std::make_shared<internal::GatewayMetrics>(registry)),
         clock(c),
-        options(std::move(o)) {}
+        options(std::move(o)),
+        workers(kWorkers, kWorkQueueMax) {}
+
+  static constexpr int kWorkers = 2;
+  static constexpr size_t kWorkQueueMax = 256;
 
   struct Route {
     std::string_view method;
@@ -54,10 +65,12 @@ struct Gateway::Impl {
 
   void handle(std::shared_ptr<http::Exchange> exchange);
   bool authorized(const http::Request& request) const;
+  Status expected_caller(const http::Request& request) const;
 
   void chat(std::unique_ptr<Call> call) { answer(std::move(call), true); }
   void completion(std::unique_ptr<Call> call) { answer(std::move(call), false); }
   void answer(std::unique_ptr<Call> call, bool is_chat);
+  void parse_and_submit(std::unique_ptr<Call> call, bool is_chat);
   void models(std::unique_ptr<Call> call);
   void model(std::unique_ptr<Call> call);
   void health(std::unique_ptr<Call> call);
@@ -70,6 +83,7 @@ struct Gateway::Impl {
   const std::shared_ptr<internal::GatewayMetrics> metrics;
   const Clock& clock;
   const GatewayOptions options;
+  internal::WorkerPool workers;  ///< last: its threads end before what they use
 };
 
 const std::vector<Gateway::Impl::Route>& Gateway::Impl::routes() {
@@ -107,6 +121,9 @@ void Gateway::Impl::handle(std::shared_ptr<http::Exchange> exchange) {
       return call->respond(405, kJson, protocol::error_body(error, "method_not_allowed"),
                            {{"Allow", is_get ? "GET, HEAD" : "POST"}});
     }
+    if (const Status expected = expected_caller(request); !expected) {
+      return call->respond(expected.error());
+    }
     if (route.needs_key && !authorized(request)) {
       return call->respond(make_error(ErrorCode::unauthenticated, "the API key is missing or wrong")
                                .with_hint("send Authorization: Bearer <key>"));
@@ -126,7 +143,39 @@ bool Gateway::Impl::authorized(const http::Request& request) const {
          same_secret(field.substr(kBearer.size()), options.api_key);
 }
 
+// A browser lets any page send requests here, under any name that leads here. Where only the place
+// of the caller protects the server, both must be what its users would see.
+Status Gateway::Impl::expected_caller(const http::Request& request) const {
+  if (options.hosts.empty()) return {};
+  const std::string_view host = request.header("Host");
+  const std::string_view name = host_name(host);
+  const bool known = std::ranges::any_of(options.hosts, [&](const std::string& h) {
+    return http::equal_ignoring_case(name, h) || (h == "127.0.0.1" && name.starts_with("127."));
+  });
+  if (!known) {
+    return make_error(ErrorCode::permission_denied,
+                      "this server does not answer to the name '" + std::string(name) + "'")
+        .with_hint("start it with --allow-host " + std::string(name) + " or with an API key");
+  }
+  const std::string_view origin = request.header("Origin");
+  const size_t scheme = origin.find("://");
+  const bool same = scheme != std::string_view::npos && origin.substr(scheme + 3) == host;
+  if (origin.empty() || same || options.cors_origin == "*" || options.cors_origin == origin)
+    return {};
+  return make_error(ErrorCode::permission_denied,
+                    "pages of '" + std::string(origin) + "' may not call this server")
+      .with_hint("start it with --cors-origin to let them");
+}
+
+// Reading a body takes as long as its sender likes: not on a network thread.
 void Gateway::Impl::answer(std::unique_ptr<Call> call, bool is_chat) {
+  const auto shared = std::make_shared<std::unique_ptr<Call>>(std::move(call));
+  const bool posted =
+      workers.post([this, shared, is_chat] { parse_and_submit(std::move(*shared), is_chat); });
+  if (!posted) (*shared)->respond(unavailable("too many requests at once; try again"));
+}
+
+void Gateway::Impl::parse_and_submit(std::unique_ptr<Call> call, bool is_chat) {
   const std::string& body = call->request().body;
   auto parsed = is_chat ? protocol::parse_chat_request(body, options.limits)
                         : protocol::parse_completion_request(body, options.limits);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/metrics.h"
@@ -16,6 +17,10 @@ struct GatewayOptions {
   std::string api_key;             ///< what `Authorization: Bearer` must carry; empty: no check
   int64_t keep_alive_ms = 15'000;  ///< a comment goes into streams that are silent so long
   bool chat_page = true;           ///< serve the built-in chat page at /
+  /// Names that a Host field may have. Empty: any. Without a key, a page that somebody visits could
+  /// otherwise use a server that only this machine should reach (DNS rebinding, cross-site posts).
+  std::vector<std::string> hosts;
+  std::string cors_origin;  ///< "*" or the one foreign origin whose pages may call
   protocol::RequestLimits limits;
 };
 

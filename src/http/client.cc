@@ -9,6 +9,9 @@
 namespace hadal::http {
 namespace {
 
+// A redirect says what it has to say in its head.
+constexpr uint64_t kRedirectBodyMax = 64 << 10;
+
 using internal::BlockingStream;
 using internal::MessageReader;
 
@@ -173,6 +176,10 @@ class ClientImpl final : public Client {
                 .url = url.origin() + url.target,
                 .content_length = reader.head().content_length};
         wanted = !(may_follow && is_redirect(head.status) && !head.header("Location").empty());
+        if (!wanted && head.content_length.value_or(kRedirectBodyMax + 1) > kRedirectBodyMax) {
+          reader.head().keep_alive = false;  // not worth reading to its end
+          return head;
+        }
         if (wanted && receiver.on_head) TRY_VOID(receiver.on_head(head));
         if (!input.empty() && reader.state() == MessageReader::State::body) continue;
       }

@@ -132,12 +132,12 @@ TEST(HttpServerTest, BodiesOfAllConnectionsShareOneBudget) {
   limits.bodies_bytes_max = 1500;
   auto server = start(echo, limits);
   RawClient first(server->port());
-  first.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n");
+  first.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n" + std::string(900, 'x'));
   std::this_thread::sleep_for(milliseconds(50));
   RawClient second(server->port());
-  second.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n");
+  second.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n" + std::string(900, 'x'));
   EXPECT_NE(second.read_until("\r\n").find("503"), std::string::npos);
-  first.send(std::string(1000, 'x'));
+  first.send(std::string(100, 'x'));
   EXPECT_NE(first.read_until("\r\n").find("200"), std::string::npos);
   EXPECT_TRUE(eventually([&] {
     RawClient third(server->port());
@@ -145,6 +145,23 @@ TEST(HttpServerTest, BodiesOfAllConnectionsShareOneBudget) {
                std::string(1000, 'x'));
     return third.read_until("\r\n").starts_with("HTTP/1.1 200");
   })) << "the budget comes back";
+}
+
+TEST(HttpServerTest, AnAnnouncedBodyCostsNothingUntilItComes) {
+  ServerLimits limits;
+  limits.body_bytes_max = 1000;
+  limits.bodies_bytes_max = 1500;
+  auto server = start(echo, limits);
+  std::vector<std::unique_ptr<RawClient>> silent;
+  for (int i = 0; i < 20; ++i) {
+    silent.push_back(std::make_unique<RawClient>(server->port()));
+    silent.back()->send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n");
+  }
+  std::this_thread::sleep_for(milliseconds(50));
+  RawClient client(server->port());
+  client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n" +
+              std::string(1000, 'x'));
+  EXPECT_TRUE(client.read_until("\r\n").starts_with("HTTP/1.1 200"));
 }
 
 TEST(HttpServerTest, Continues100OnlyWhenTheBodyIsWelcome) {

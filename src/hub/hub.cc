@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/utf8.h"
 #include "json/json.h"
 
 namespace hadal::hub {
@@ -117,6 +118,7 @@ Status check_path(std::string_view path) {
                    "): '" + std::string(path.substr(0, 200)) + "'");
   };
   if (path.empty() || path.size() > 1024) return bad("its length");
+  if (for_terminal(path) != path) return bad("a character");
   if (path.front() == '/' || path.back() == '/') return bad("a slash at an end");
   for (const char c : path) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f || c == '\\' || c == ':') {

@@ -14,6 +14,7 @@
 #include <deque>
 #include <future>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "base/log.h"
@@ -53,6 +54,8 @@ std::optional<uint64_t> content_range_total(std::string_view field, uint64_t beg
   return total;
 }
 
+constexpr const char* kLockName = ".hadal_pull.lock";
+
 /// Holds a directory for one pull. Errors: conflict.
 class DirectoryLock {
  public:
@@ -62,7 +65,7 @@ class DirectoryLock {
     if (held_) fs::remove(path_, ec);
   }
   Status take(const fs::path& directory) {
-    path_ = directory / ".hadal_pull.lock";
+    path_ = directory / kLockName;
     fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (fd_ < 0) return errno_error(errno, "open " + path_.string());
     if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
@@ -90,8 +93,19 @@ struct Job {
 
 struct Piece {
   Job* job;
-  size_t index;
+  size_t index;  ///< kVerify: of none, the file that is there is to be checked
 };
+constexpr size_t kVerify = static_cast<size_t>(-1);
+
+// No model file comes near it; a hub that lists larger ones is broken, or means harm.
+constexpr uint64_t kFileBytesMax = uint64_t{16} << 40;
+// Of a file whose size the hub does not tell.
+constexpr uint64_t kUnsizedBytesMax = uint64_t{1} << 30;
+
+// What a pull writes beside the files themselves.
+bool is_our_own(std::string_view path) {
+  return path.ends_with(".part") || path.ends_with(".part.json") || path.ends_with(kLockName);
+}
 
 class Puller {
  public:
@@ -101,8 +115,10 @@ class Puller {
   Result<PullReport> run(const std::function<bool(const PullProgress&)>& progress);
 
  private:
-  void plan();
-  Status check_space() const;
+  Status plan();
+  void queue_pieces(Job& job);
+  Status verify(Job& job);
+  Status check_space(const std::set<std::string_view>& names) const;
   void work();
   Status fetch(http::Client& client, const Piece& piece);
   Status fetch_once(http::Client& client, const Piece& piece, uint64_t& got);
@@ -129,47 +145,83 @@ class Puller {
   std::optional<Error> error_;
 };
 
-void Puller::plan() {
+Status Puller::plan() {
+  std::set<std::string_view> names;
   for (const HubFile& file : listing_.files) {
     if (!options_.include.empty() && !matches_any(options_.include, file.path)) continue;
     if (matches_any(options_.exclude, file.path)) continue;
+    const auto total = checked_add(bytes_total_, file.size.value_or(0));
+    if (file.size.value_or(0) > kFileBytesMax || !total) {
+      return corrupt(file.path + ": the hub lists a size that no file has");
+    }
+    if (is_our_own(file.path) || !names.insert(file.path).second) {
+      return corrupt(file.path + ": the hub lists a name twice, or one that a pull needs itself");
+    }
+    bytes_total_ = *total;
+  }
+  TRY_VOID(check_space(names));
+  for (const HubFile& file : listing_.files) {
+    if (!names.contains(file.path)) continue;
     Job& job = jobs_.emplace_back(file, options_.to / file.path, options_.piece_bytes);
     ++report_.files;
     report_.bytes += file.size.value_or(0);
-    bytes_total_ += file.size.value_or(0);
-    if (job.part.is_complete()) {
-      ++report_.files_kept;
-      ++files_done_;
-      bytes_done_ += *file.size;
-      continue;
-    }
-    for (size_t i = 0; i < job.part.pieces(); ++i) {
-      // The last piece is fetched again if all are there: its arrival finishes the file.
-      const bool last = i + 1 == job.part.pieces();
-      if (job.part.has_piece(i) && !last) {
-        bytes_done_ += job.part.piece_size(i).value_or(0);
-      } else {
-        queue_.push_back({&job, i});
-      }
+    if (job.part.may_be_complete()) {
+      queue_.push_back({&job, kVerify});
+      ++pieces_left_;
+    } else {
+      queue_pieces(job);
     }
   }
-  pieces_left_ = queue_.size();
+  return {};
 }
 
-Status Puller::check_space() const {
+// All pieces of a file that are not there.
+void Puller::queue_pieces(Job& job) {
+  for (size_t i = 0; i < job.part.pieces(); ++i) {
+    // The last piece is fetched again if all are there: its arrival finishes the file.
+    const bool last = i + 1 == job.part.pieces();
+    if (job.part.has_piece(i) && !last) {
+      bytes_done_ += job.part.piece_size(i).value_or(0);
+    } else {
+      queue_.push_back({&job, i});
+      ++pieces_left_;
+    }
+  }
+}
+
+/// Keeps the file that is there if it is the one that the hub has, or queues it.
+Status Puller::verify(Job& job) {
+  TRY(const bool same, job.part.is_complete());
+  std::lock_guard lock(mutex_);
+  --pieces_left_;
+  if (same) {
+    ++report_.files_kept;
+    ++report_.files_verified;
+    ++files_done_;
+    bytes_done_ += job.part.file().size.value_or(0);
+  } else {
+    queue_pieces(job);
+  }
+  changed_.notify_all();
+  return {};
+}
+
+// What is there in part, or under the final name, need not be written again.
+Status Puller::check_space(const std::set<std::string_view>& names) const {
   std::error_code ec;
   const fs::space_info space = fs::space(options_.to, ec);
   uint64_t have = 0;
-  for (const Job& job : jobs_) {
-    fs::path part = options_.to / job.part.file().path;
-    struct stat info {};
-    if (::stat((part += ".part").c_str(), &info) == 0) {
-      have += static_cast<uint64_t>(info.st_blocks) * 512;
+  for (const HubFile& file : listing_.files) {
+    if (!names.contains(file.path)) continue;
+    for (const char* suffix : {"", ".part"}) {
+      fs::path there = options_.to / file.path;
+      struct stat info {};
+      if (::stat((there += suffix).c_str(), &info) != 0) continue;
+      have += std::min(static_cast<uint64_t>(info.st_blocks) * 512, file.size.value_or(0));
     }
   }
-  const uint64_t done = bytes_done_;
-  const uint64_t need = bytes_total_ > done ? bytes_total_ - done : 0;
-  if (ec || need <= space.available + std::min(have, need)) return {};
+  const uint64_t need = bytes_total_ - std::min(have, bytes_total_);
+  if (ec || need <= space.available) return {};
   return make_error(ErrorCode::resource_exhausted, options_.to.string() + ": " +
                                                        format_bytes(need) + " are needed, " +
                                                        format_bytes(space.available) + " are free")
@@ -202,8 +254,13 @@ void Puller::work() {
       piece = queue_.front();
       queue_.pop_front();
     }
-    Status status = fetch(**client, piece);
-    if (status) status = complete(piece);
+    Status status;
+    if (piece.index == kVerify) {
+      status = verify(*piece.job);
+    } else {
+      status = fetch(**client, piece);
+      if (status) status = complete(piece);
+    }
     if (!status) fail(std::move(status).error());
   }
   std::lock_guard lock(mutex_);
@@ -228,6 +285,31 @@ Status Puller::fetch(http::Client& client, const Piece& piece) {
     if (!sleep(delay)) return status;
     delay = std::min(delay * 2, milliseconds(30'000));
   }
+}
+
+/// Whether an answer is the part of `file` from `begin` on, or all of it.
+Status check_head(const HubFile& file, const http::ResponseHead& head, uint64_t begin,
+                  const std::string& hub_url) {
+  const std::string_view coding = head.header("Content-Encoding");
+  if (!coding.empty() && coding != "identity") {
+    return corrupt(file.path + ": comes encoded as '" + std::string(coding.substr(0, 32)) +
+                   "', which was not asked for");
+  }
+  if (head.status == 200) {
+    const bool other = file.size && head.content_length && *head.content_length != *file.size;
+    return other ? Status(corrupt(file.path + ": has another size than the hub's list says"))
+                 : Status();
+  }
+  if (head.status != 206) {
+    Error error = status_error(head.status, file.path);
+    // A store's address is signed and expires: the hub gives a new one.
+    if (head.status == 403 && head.url != hub_url) error.code = ErrorCode::unavailable;
+    return error;
+  }
+  if (content_range_total(head.header("Content-Range"), begin) != file.size) {
+    return corrupt(file.path + ": the server sent another range than was asked for");
+  }
+  return {};
 }
 
 Status Puller::fetch_once(http::Client& client, const Piece& piece, uint64_t& got) {
@@ -257,21 +339,10 @@ Status Puller::fetch_once(http::Client& client, const Piece& piece, uint64_t& go
   bool whole = false;
   http::Receiver receiver;
   receiver.on_head = [&](const http::ResponseHead& head) -> Status {
-    if (head.status == 200) {
-      // No ranges here: what lies before our piece is thrown away.
-      skip = begin;
-      whole = true;
-      if (file.size && head.content_length && *head.content_length != *file.size) {
-        return corrupt(file.path + ": has another size than the hub's list says");
-      }
-    } else if (head.status != 206) {
-      Error error = status_error(head.status, file.path);
-      // A store's address is signed and expires: the hub gives a new one.
-      if (head.status == 403 && head.url != hub_url) error.code = ErrorCode::unavailable;
-      return error;
-    } else if (content_range_total(head.header("Content-Range"), begin) != file.size) {
-      return corrupt(file.path + ": the server sent another range than was asked for");
-    }
+    TRY_VOID(check_head(file, head, begin, hub_url));
+    whole = head.status == 200;
+    // No ranges there: what lies before our piece is thrown away.
+    if (whole) skip = begin;
     std::lock_guard lock(job.mutex);
     if (head.url != hub_url) job.direct_url = head.url;
     return {};
@@ -282,6 +353,10 @@ Status Puller::fetch_once(http::Client& client, const Piece& piece, uint64_t& go
     skip -= dropped;
     bytes.remove_prefix(dropped);
     if (size) bytes = bytes.substr(0, *size - got);
+    if (!size && got + bytes.size() > kUnsizedBytesMax) {
+      return corrupt(file.path + ": the hub tells no size, and it is over " +
+                     format_bytes(kUnsizedBytesMax));
+    }
     TRY_VOID(job.part.write(job.part.piece_begin(piece.index) + got, bytes));
     got += bytes.size();
     bytes_done_ += bytes.size();
@@ -337,8 +412,7 @@ PullProgress Puller::progress_now() const {
 }
 
 Result<PullReport> Puller::run(const std::function<bool(const PullProgress&)>& progress) {
-  plan();
-  TRY_VOID(check_space());
+  TRY_VOID(plan());
   report_.revision = listing_.revision;
   std::vector<std::thread> threads;
   workers_ = static_cast<int>(

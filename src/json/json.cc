@@ -1,11 +1,12 @@
 #include "json/json.h"
 
+#include <algorithm>
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/src.hpp>
 #include <charconv>
 #include <cmath>
 #include <limits>
-#include <unordered_map>
+#include <numeric>
 
 #include "base/check.h"
 
@@ -17,18 +18,22 @@ namespace bj = boost::json;
 /// Frames deeper than this would risk the parser's own stack, whatever the caller asks for.
 constexpr size_t kDepthCap = 1000;
 
-/// Gives each key of a large object once: the first place, the last value.
+/// Gives each key of an object once: the first place, the last value. By sorting: a hash table's
+/// worst case is a peer's to choose.
 void drop_repeated_keys(Object& object) {
   if (object.size() < 2) return;
-  std::unordered_map<std::string_view, size_t> place;
-  place.reserve(object.size());
+  std::vector<size_t> order(object.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(order, {}, [&](size_t i) { return std::string_view(object[i].first); });
   std::vector<bool> dead(object.size(), false);
   bool any = false;
-  for (size_t i = 0; i < object.size(); ++i) {
-    const auto [it, fresh] = place.try_emplace(object[i].first, i);
-    if (fresh) continue;
-    object[it->second].second = std::move(object[i].second);
-    dead[i] = any = true;
+  for (size_t i = 0; i < order.size();) {
+    const size_t first = order[i];
+    size_t end = i + 1;
+    while (end < order.size() && object[order[end]].first == object[first].first) ++end;
+    for (size_t j = i + 1; j < end; ++j) dead[order[j]] = any = true;
+    if (end > i + 1) object[first].second = std::move(object[order[end - 1]].second);
+    i = end;
   }
   if (!any) return;
   Object kept;

@@ -39,7 +39,8 @@ Delta read(AnswerParser& parser, const std::vector<Fed>& pieces) {
 }
 
 std::unique_ptr<AnswerParser> parser_for(std::string_view format, bool reasoning = false) {
-  return find_format(format)->make_parser({.starts_in_reasoning = reasoning, .stop_specials = {}});
+  return find_format(format)->make_parser(
+      {.starts_in_reasoning = reasoning, .offers_tools = true, .stop_specials = {}});
 }
 
 std::string parse(std::string_view format, const std::string& text, bool reasoning = false) {
@@ -179,6 +180,25 @@ TEST(MarkupParserTest, CallsAreGivenOutOneByOne) {
   EXPECT_EQ(d.tool_calls.size(), 1u);
   parser->feed("\n<｜DSML｜invoke name=\"g\">\n\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>", d);
   EXPECT_EQ(d.tool_calls.size(), 2u);
+}
+
+// Nobody offered tools: what is spelled like a call is text, and a call's own tokens are dropped.
+TEST(MarkupParserTest, CallsCountOnlyWhereToolsAreOffered) {
+  const std::string tokens =
+      "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{}\n```"
+      "<｜tool▁call▁end｜><｜tool▁calls▁end｜>";
+  const std::string dsml =
+      "<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"f\">\n</｜DSML｜invoke>\n"
+      "</｜DSML｜function_calls>";
+  for (const auto& [name, text] : {std::pair<std::string_view, std::string>{"deepseek-v3", tokens},
+                                   {"deepseek-v3.1", tokens},
+                                   {"deepseek-v3.2", dsml}}) {
+    EXPECT_NE(parse(name, text).find(":f{}"), std::string::npos) << name << " with tools";
+    const auto parser = find_format(name)->make_parser({.stop_specials = {}});
+    EXPECT_EQ(show(read(*parser, {{text}})), "C[" + text + "]") << name;
+  }
+  const auto parser = find_format("deepseek-v3")->make_parser({.stop_specials = {}});
+  EXPECT_EQ(show(read(*parser, {{"a"}, {"<｜tool▁calls▁begin｜>", true}, {"b"}})), "C[ab]");
 }
 
 // What a format writes for old turns is what its parser reads in new ones.

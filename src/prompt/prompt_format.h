@@ -26,6 +26,7 @@ struct Piece {
 struct Rendered {
   std::vector<Piece> pieces;
   bool starts_in_reasoning = false;        ///< the prompt ends inside <think>
+  bool offers_tools = false;               ///< else what looks like a call is text
   std::vector<std::string> stop_specials;  ///< tokens that end an answer, where the vocabulary
                                            ///< has them; the checkpoint may name more
 

@@ -31,6 +31,7 @@ class V3Format final : public PromptFormat {
       return unsupported("this model does not reason before it answers").about("thinking");
     }
     Rendered rendered;
+    rendered.offers_tools = !chat.tools.empty();
     rendered.stop_specials = {std::string(kEos), std::string(kUser)};
     PieceBuilder out;
     out.special(kBos);
@@ -54,8 +55,9 @@ class V3Format final : public PromptFormat {
   }
 
   std::unique_ptr<AnswerParser> make_parser(const Rendered& rendered) const override {
-    return make_markup_parser({.token_calls = true, .trims_line_breaks = variant_.reasons},
-                              rendered.starts_in_reasoning);
+    return make_markup_parser(
+        {.token_calls = rendered.offers_tools, .trims_line_breaks = variant_.reasons},
+        rendered.starts_in_reasoning);
   }
 
  private:

@@ -22,6 +22,7 @@ class V31Format final : public PromptFormat {
           .with_hint("turn thinking off or leave the tools out");
     }
     Rendered rendered;
+    rendered.offers_tools = !chat.tools.empty();
     rendered.stop_specials = {std::string(kEos), std::string(kUser)};
     PieceBuilder out;
     out.special(kBos);
@@ -49,7 +50,7 @@ class V31Format final : public PromptFormat {
   }
 
   std::unique_ptr<AnswerParser> make_parser(const Rendered& rendered) const override {
-    return make_markup_parser({.token_calls = true}, rendered.starts_in_reasoning);
+    return make_markup_parser({.token_calls = rendered.offers_tools}, rendered.starts_in_reasoning);
   }
 
  private:

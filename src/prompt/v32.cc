@@ -55,6 +55,7 @@ class V32Format final : public PromptFormat {
   Result<Rendered> render(const Chat& chat) const override {
     TRY_VOID(check_conversation(chat));
     Rendered rendered;
+    rendered.offers_tools = !chat.tools.empty();
     rendered.stop_specials = {std::string(kEos), std::string(kUser)};
     PieceBuilder out;
     out.special(kBos);
@@ -87,7 +88,8 @@ class V32Format final : public PromptFormat {
   }
 
   std::unique_ptr<AnswerParser> make_parser(const Rendered& rendered) const override {
-    return make_markup_parser({.dsml = &kDsmlV32}, rendered.starts_in_reasoning);
+    return make_markup_parser({.dsml = rendered.offers_tools ? &kDsmlV32 : nullptr},
+                              rendered.starts_in_reasoning);
   }
 
  private:

@@ -132,6 +132,7 @@ class V4Format final : public PromptFormat {
     if (v41) TRY_VOID(refuse_image_token(chat));
     const bool thinking = chat.thinking != Thinking::off;
     Rendered rendered;
+    rendered.offers_tools = !chat.tools.empty();
     rendered.stop_specials = {std::string(kEos), std::string(kUser)};
     PieceBuilder out;
     out.special(kBos);
@@ -164,7 +165,8 @@ class V4Format final : public PromptFormat {
   }
 
   std::unique_ptr<AnswerParser> make_parser(const Rendered& rendered) const override {
-    return make_markup_parser({.dsml = &tags_}, rendered.starts_in_reasoning);
+    return make_markup_parser({.dsml = rendered.offers_tools ? &tags_ : nullptr},
+                              rendered.starts_in_reasoning);
   }
 
  private:

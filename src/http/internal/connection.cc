@@ -171,8 +171,9 @@ asio::awaitable<bool> Connection::handshake() {
   });
   const Time deadline = after_ms(shared_.options.limits.head_timeout_ms);
   while (!done) {
-    if (Clock::now() >= deadline || forced_) transport_->close();
-    co_await wait(done || forced_ ? Time::max() : deadline);
+    const bool give_up = forced_ || shared_.stopping;
+    if (Clock::now() >= deadline || give_up) transport_->close();
+    co_await wait(done || give_up ? Time::max() : deadline);
   }
   if (!ok) input_ended_ = write_failed_ = true;
   co_return ok;
@@ -194,15 +195,13 @@ asio::awaitable<bool> Connection::read_head(MessageReader& reader) {
   size_t seen = 0;
   while (true) {
     // An empty line before a request is skipped. Source: RFC 9112, 2.2.
-    while (!reader.started() && (input_.starts_with("\r") || input_.starts_with("\n"))) {
-      input_.erase(0, 1);
-    }
+    if (!reader.started()) input_.erase(0, input_.find_first_not_of("\r\n"));
     if (input_.size() > seen) {
       input_.erase(0, reader.feed(input_));
       seen = input_.size();
     }
     if (reader.state() != MessageReader::State::head) break;
-    if (forced_ || input_ended_) co_return false;
+    if (forced_ || input_ended_ || shared_.stopping) co_return false;
     if (Clock::now() >= deadline) {
       co_await refuse(408, make_error(ErrorCode::timeout, "the request head came too slowly"));
       co_return false;
@@ -261,8 +260,9 @@ asio::awaitable<bool> Connection::check_head(MessageReader& reader, Request& req
 
 asio::awaitable<bool> Connection::read_body(MessageReader& reader) {
   const Time deadline = after_ms(shared_.options.limits.body_timeout_ms);
-  size_t charged = reader.head().content_length.value_or(0);
-  bool affordable = take_budget(charged);
+  // What has come is charged, not what was announced: announcing costs a peer nothing.
+  size_t charged = 0;
+  bool affordable = true;
   bool fresh = true;
   while (reader.state() == MessageReader::State::body && affordable) {
     if (fresh && !input_.empty()) {

@@ -43,10 +43,15 @@ PartFile::~PartFile() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-bool PartFile::is_complete() const {
+bool PartFile::may_be_complete() const {
   std::error_code ec;
   const uint64_t size = fs::file_size(target_, ec);
-  return !ec && file_.size && size == *file_.size;
+  return !ec && file_.size && size == *file_.size && !file_.sha256.empty();
+}
+
+Result<bool> PartFile::is_complete() const {
+  TRY(const std::string digest, format::sha256_of_file(target_));
+  return digest == file_.sha256;
 }
 
 std::optional<uint64_t> PartFile::piece_size(size_t i) const {

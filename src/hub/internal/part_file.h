@@ -24,8 +24,11 @@ class PartFile {
   PartFile& operator=(const PartFile&) = delete;
 
   const HubFile& file() const { return file_; }
-  /// Whether the finished file is there already, by its size.
-  bool is_complete() const;
+  /// Whether a file of the right size is there already, whose digest can tell whether it is this
+  /// one.
+  bool may_be_complete() const;
+  /// Whether it is: reads all of it. Errors: those of reading.
+  Result<bool> is_complete() const;
   size_t pieces() const { return done_.size(); }
   bool has_piece(size_t i) const { return done_[i]; }
   uint64_t piece_begin(size_t i) const { return i * piece_bytes_; }
