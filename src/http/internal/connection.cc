@@ -265,14 +265,12 @@ asio::awaitable<bool> Connection::read_body(MessageReader& reader) {
   bool affordable = true;
   bool fresh = true;
   while (reader.state() == MessageReader::State::body && affordable) {
-    if (fresh && !input_.empty()) {
-      input_.erase(0, reader.feed(input_));
-      if (reader.body().size() > charged) {
-        affordable = take_budget(reader.body().size() - charged);
-        charged = reader.body().size();
-      }
-      if (reader.state() != MessageReader::State::body) break;
+    if (fresh && !input_.empty()) input_.erase(0, reader.feed(input_));
+    if (reader.body().size() > charged) {
+      affordable = take_budget(reader.body().size() - charged);
+      charged = reader.body().size();
     }
+    if (reader.state() != MessageReader::State::body || !affordable) break;
     if (forced_ || input_ended_) co_return false;
     if (Clock::now() >= deadline) {
       co_await refuse(408, make_error(ErrorCode::timeout, "the body came too slowly"));
@@ -284,6 +282,7 @@ asio::awaitable<bool> Connection::read_body(MessageReader& reader) {
     fresh = input_.size() > before;
   }
   if (!affordable) {
+    release_budget();  // others need not wait until this peer has read its refusal
     co_await refuse(503, unavailable("too many large requests at once; try again"));
     co_return false;
   }
