@@ -115,6 +115,28 @@ TEST(BackendLimitsTest, CancelStopsAWaitingRequest) {
   EXPECT_EQ(running->wait().end(), "length") << "the other one is not touched";
 }
 
+TEST(BackendLimitsTest, WhoeverWaitsInVainLeavesTheQueueAtOnce) {
+  TestEngine engine(LoadOptions{}, {.queue_max = 2});
+  auto running = std::make_shared<Recorder>(1);
+  engine.submit(endless(), running);
+  running->wait_until_held();
+  auto gone = std::make_shared<Recorder>();
+  const auto id = engine.submit(chat("Hi"), gone);
+  auto hasty = std::make_shared<Recorder>();
+  auto request = chat("Hi");
+  request.timeout_ms = 10;
+  engine.submit(request, hasty);
+  engine.backend->cancel(id);
+  engine.clock.advance_ms(20);
+  running->release();
+  EXPECT_EQ(gone->wait().end(), "cancelled");
+  EXPECT_EQ(hasty->wait().end(), "timeout");
+  EXPECT_FALSE(running->now().finished) << "they did not have to wait for it";
+  auto next = std::make_shared<Recorder>();
+  engine.submit(chat("Hi"), next);  // there is room again
+  engine.backend.reset();
+}
+
 TEST(BackendLimitsTest, AFullQueueRefuses) {
   TestEngine engine(LoadOptions{}, {.queue_max = 2});
   auto running = std::make_shared<Recorder>(1);

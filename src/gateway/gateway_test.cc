@@ -280,6 +280,23 @@ TEST_F(GatewayTest, ChecksTheKey) {
   EXPECT_EQ(call("GET", "/health").status, 200);
 }
 
+// The Host of these calls is "h".
+TEST_F(GatewayTest, AnswersOnlyToItsNamesAndPages) {
+  start({.hosts = {"h", "localhost"}, .cors_origin = "https://friend.example"});
+  EXPECT_EQ(call("GET", "/health").status, 200);
+  EXPECT_EQ(call("GET", "/health", "", "Origin: http://h\r\n").status, 200) << "its own page";
+  EXPECT_EQ(call("GET", "/health", "", "Origin: https://friend.example\r\n").status, 200);
+  const Answer foreign = call("GET", "/v1/models", "", "Origin: https://evil.example\r\n");
+  EXPECT_EQ(foreign.status, 403);
+  EXPECT_EQ(foreign.error("code"), "permission_denied");
+  EXPECT_EQ(call("GET", "/health", "", "Origin: null\r\n").status, 403);
+  server.reset();
+  start({.hosts = {"localhost"}});
+  const Answer rebound = call("GET", "/v1/models");
+  EXPECT_EQ(rebound.status, 403);
+  EXPECT_NE(rebound.error("hint").find("--allow-host h"), std::string::npos);
+}
+
 TEST_F(GatewayTest, EchoesASaneRequestIdOnly) {
   start();
   EXPECT_NE(call("GET", "/health", "", "x-request-id: abc-1\r\n").head.find("x-request-id: abc-1"),

@@ -185,6 +185,22 @@ TEST_F(PullTest, DownloadsAndVerifiesEverything) {
   EXPECT_EQ(hub.store_requests, before) << "what is there is not fetched again";
 }
 
+// Shards of a new revision often have the sizes of the old ones.
+TEST_F(PullTest, FetchesWhatHasTheSizeButNotTheContent) {
+  ASSERT_TRUE(run());
+  for (auto& [name, content] : hub.files) {
+    if (content.size() > 1000) {
+      content[500] ^= 1;
+      break;
+    }
+  }
+  const auto report = run();
+  ASSERT_TRUE(report) << report.error().message;
+  expect_all();
+  EXPECT_EQ(report->files_kept, 3u);
+  EXPECT_EQ(report->files_verified, 4u);
+}
+
 TEST_F(PullTest, AsksTheHubOncePerFileNotOncePerPiece) {
   options.parallel = 1;
   ASSERT_TRUE(run());
