@@ -61,9 +61,16 @@ int run(const std::vector<std::string>& args) {
       return 0;
     }
     const Result<int> code = c->run(*flags);
-    return code ? *code : fail(code.error());
+    if (!code) return fail(code.error());
+    return *code;
   }
   return fail(unknown_command(args[0]));
+}
+
+// A full disk behind standard output must not look like success.
+int flushed(int code) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  return fail(make_error(ErrorCode::resource_exhausted, "standard output cannot be written"));
 }
 
 }  // namespace
@@ -72,7 +79,7 @@ int run(const std::vector<std::string>& args) {
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   try {
-    return hadal::apps::run(std::vector<std::string>(argv + 1, argv + argc));
+    return hadal::apps::flushed(hadal::apps::run(std::vector<std::string>(argv + 1, argv + argc)));
   } catch (const std::exception& e) {
     std::fprintf(stderr, "hadal: internal error: %s\n", e.what());
     return 70;

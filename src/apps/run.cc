@@ -155,6 +155,7 @@ bool command(Session& s, const std::string& line) {
   } else if (name == "/think" && (rest == "on" || rest == "off" || rest == "auto")) {
     s.chat.thinking = thinking_of(rest);
   } else {
+    if (name != "/help") std::printf("There is no command %s here.\n", for_terminal(line).c_str());
     std::printf("%s", kHelp);
   }
   return true;
@@ -192,7 +193,12 @@ int converse(Session& s, InterruptGuard& interrupts) {
       continue;
     }
     const auto answer = ask(s, to_valid_utf8(line), interrupts);
-    if (!answer) std::fprintf(stderr, "hadal: %s\n", answer.error().to_string().c_str());
+    if (answer) continue;
+    const Error& e = answer.error();
+    const bool full = e.code == ErrorCode::context_length_exceeded;
+    std::fprintf(stderr, "hadal: %s\n",
+                 full ? "the conversation fills the model's context; /new begins another"
+                      : for_terminal(e.to_string()).c_str());
   }
   return 0;
 }

@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <future>
+#include <thread>
 
 #include "apps/serving_flags.h"
 #include "base/clock.h"
@@ -111,6 +114,9 @@ http::ServerOptions server_options(const config::Flags& flags, const Address& ad
   return o;
 }
 
+constexpr int64_t kGraceMs = 5000;
+constexpr int64_t kLastWordsMs = 1000;
+
 int g_stop_pipe[2] = {-1, -1};
 
 void note_stop(int signal) {
@@ -167,14 +173,25 @@ Result<int> run(const config::Flags& flags) {
   gateway::Gateway gateway(backend, metrics, clock, gateway_options);
   TRY(const auto server,
       http::Server::start(server_options(flags, address, metrics), gateway.handler()));
+  if (!is_loopback(address.host) && key.empty()) {
+    LOG(warn, "open_to_the_network", {"listen", flags.text("listen")},
+        {"why", "anyone who reaches this address may use the model; see --api-key-env"});
+  }
   TRY_VOID(catch_stop());
   // Whoever started us learns the URL from this line, whatever the log level is.
   log_line(LogLevel::info, "listening",
            {{"url", server->url()}, {"model", id}, {"device", device}});
   const int signal = wait_for_stop();
   LOG(info, "stopping", {"signal", signal});
-  constexpr int64_t kGraceMs = 5000;
-  server->stop(kGraceMs);
+  // Answers get their time; then the backend ends them, so that streams end with a word of it.
+  std::promise<void> stopped;
+  std::thread impatience([&, over = stopped.get_future()] {
+    if (over.wait_for(std::chrono::milliseconds(kGraceMs)) == std::future_status::timeout)
+      backend.stop();
+  });
+  server->stop(kGraceMs + kLastWordsMs);
+  stopped.set_value();
+  impatience.join();
   return 0;
 }
 

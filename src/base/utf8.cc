@@ -98,6 +98,12 @@ std::string to_valid_utf8(std::string_view text) {
   return out;
 }
 
+size_t utf8_length(std::string_view text) {
+  // Every character has one byte that does not continue another.
+  return static_cast<size_t>(std::ranges::count_if(
+      text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
 std::string for_terminal(std::string_view text) {
   std::string out;
   while (!text.empty()) {

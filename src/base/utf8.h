@@ -25,6 +25,8 @@ void append_utf8(std::string& out, uint32_t code_point);
 bool is_utf8(std::string_view text);
 /// The text with each ill-formed maximal subpart replaced by U+FFFD.
 std::string to_valid_utf8(std::string_view text);
+/// Characters of well-formed text.
+size_t utf8_length(std::string_view text);
 /// The text with everything that could steer a terminal or hide written as <1B>: control characters
 /// but for line breaks and tabs, the C1 range, and the marks that turn the direction of writing.
 std::string for_terminal(std::string_view text);

@@ -12,7 +12,8 @@ namespace hadal::engine {
 namespace {
 
 std::string model_id_of(const format::Checkpoint& checkpoint) {
-  std::filesystem::path path(checkpoint.name());
+  // "." and "model/.." have names too.
+  std::filesystem::path path = std::filesystem::absolute(checkpoint.name()).lexically_normal();
   if (path.filename().empty()) path = path.parent_path();
   return path.extension() == ".gguf" ? path.stem().string() : path.filename().string();
 }

@@ -182,7 +182,7 @@ void LocalBackend::Impl::serve(Job& job) {
   } else if (done.error().code == ErrorCode::cancelled) {
     finish(job, &*sequence, FinishReason::cancelled);
   } else {
-    LOG(warn, "request_failed", {"error", error_class(done.error().code).name},
+    LOG(info, "answer_failed", {"error", error_class(done.error().code).name},
         {"message", done.error().message});
     job.sink->on_event(engine_api::Failed{done.error()});
   }
@@ -244,9 +244,13 @@ LocalBackend::LocalBackend(std::unique_ptr<LoadedModel> model, const BackendOpti
 }
 
 LocalBackend::~LocalBackend() {
+  stop();
+  impl_->thread.join();
+}
+
+void LocalBackend::stop() {
   impl_->stopping = true;
   impl_->queue.close();
-  impl_->thread.join();
 }
 
 const LoadedModel& LocalBackend::model() const { return *impl_->loaded; }

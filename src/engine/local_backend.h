@@ -28,6 +28,9 @@ class LocalBackend final : public engine_api::Backend {
 
   const LoadedModel& model() const;
 
+  /// Refuses new requests and ends all others with Finished{cancelled}, at their next step.
+  void stop();
+
   std::vector<engine_api::ModelInfo> models() const override;
   bool ready() const override;
   Result<engine_api::RequestId> submit(engine_api::Request request,

@@ -311,7 +311,7 @@ Result<ConvertReport> to_gguf(const Checkpoint& from, Planner& planner, const fs
   for (const Planned& p : planner.plan()) {
     TRY_VOID(writer.add_tensor(p.name, p.dtype, p.shape));
   }
-  TRY(OutputFile file, OutputFile::create(out));
+  TRY(OutputFile file, OutputFile::create(out, writer.file_bytes()));
   TRY_VOID(file.write(writer.header()));
   TRY_VOID(
       write_tensors(planner.plan(), writer.file_bytes(), GgufWriter::kAlignment, options, file));
@@ -354,7 +354,8 @@ Result<ConvertReport> to_directory(const Checkpoint& from, Planner& planner, con
   }
   const std::string header = writer.header();
   TRY(HfDirectory directory, HfDirectory::create(out));
-  TRY(OutputFile file, OutputFile::create(directory.weights()));
+  TRY(OutputFile file,
+      OutputFile::create(directory.weights(), header.size() + writer.data_bytes()));
   TRY_VOID(file.write(header));
   TRY_VOID(write_tensors(planner.plan(), header.size() + writer.data_bytes(), 1, options, file));
   TRY_VOID(write_side_files(from, directory, options.dtype, planner.notes()));

@@ -14,7 +14,14 @@ namespace {
 constexpr size_t kBufferBytes = 1 * kMiB;
 }
 
-Result<OutputFile> OutputFile::create(const std::filesystem::path& path) {
+Result<OutputFile> OutputFile::create(const std::filesystem::path& path, uint64_t bytes) {
+  std::error_code ec;
+  const auto space = std::filesystem::space(std::filesystem::absolute(path).parent_path(), ec);
+  if (!ec && bytes > space.available) {
+    return make_error(ErrorCode::resource_exhausted,
+                      path.string() + ": " + format_bytes(bytes) + " are needed, " +
+                          format_bytes(space.available) + " are free there");
+  }
   OutputFile file;
   file.path_ = path;
   file.temporary_ = path.string() + ".part-" + std::to_string(::getpid());

@@ -17,8 +17,9 @@ namespace hadal::format {
 /// Threading: one thread.
 class OutputFile {
  public:
-  /// Errors: what creating a file in that directory can give.
-  static Result<OutputFile> create(const std::filesystem::path& path);
+  /// `bytes`: how many will be written; 0: not known. Errors: resource_exhausted when the disk has
+  /// less; what creating a file in that directory can give.
+  static Result<OutputFile> create(const std::filesystem::path& path, uint64_t bytes = 0);
   OutputFile(OutputFile&& other) noexcept;
   OutputFile& operator=(OutputFile&& other) noexcept;
   ~OutputFile();

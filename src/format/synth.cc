@@ -281,7 +281,7 @@ Result<ConvertReport> write_gguf(const SynthOptions& options, const json::Value&
       writer, config, {.name = options.shape + " (random weights)", .file_dtype = options.dtype}));
   TRY_VOID(put_tokenizer_metadata(writer, tokens, config, 0));
   for (const Made& m : made) TRY_VOID(writer.add_tensor(m.name, m.dtype, m.shape));
-  TRY(OutputFile file, OutputFile::create(out));
+  TRY(OutputFile file, OutputFile::create(out, writer.file_bytes()));
   TRY_VOID(file.write(writer.header()));
   TRY_VOID(write_all(made, writer.file_bytes(), GgufWriter::kAlignment, options, file));
   TRY_VOID(file.commit());
@@ -303,7 +303,8 @@ Result<ConvertReport> write_directory(const SynthOptions& options, json::Value c
   }
   const std::string header = writer.header();
   TRY(HfDirectory directory, HfDirectory::create(out));
-  TRY(OutputFile file, OutputFile::create(directory.weights()));
+  TRY(OutputFile file,
+      OutputFile::create(directory.weights(), header.size() + writer.data_bytes()));
   TRY_VOID(file.write(header));
   TRY_VOID(write_all(made, header.size() + writer.data_bytes(), 1, options, file));
   TRY_VOID(directory.write_text("config.json", json::dump(config, json::Style::pretty)));

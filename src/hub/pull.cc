@@ -159,6 +159,10 @@ Status Puller::plan() {
     }
     bytes_total_ = *total;
   }
+  if (names.empty()) {
+    return not_found("no file of " + options_.name.repo + " is wanted: it has " +
+                     std::to_string(listing_.files.size()) + ", none fits --include and --exclude");
+  }
   TRY_VOID(check_space(names));
   for (const HubFile& file : listing_.files) {
     if (!names.contains(file.path)) continue;

@@ -190,9 +190,8 @@ TEST(MarkupParserTest, CallsCountOnlyWhereToolsAreOffered) {
   const std::string dsml =
       "<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"f\">\n</｜DSML｜invoke>\n"
       "</｜DSML｜function_calls>";
-  for (const auto& [name, text] : {std::pair<std::string_view, std::string>{"deepseek-v3", tokens},
-                                   {"deepseek-v3.1", tokens},
-                                   {"deepseek-v3.2", dsml}}) {
+  for (const auto& [name, text] :
+       {std::pair<std::string_view, std::string>{"deepseek-v3", tokens}, {"deepseek-v3.2", dsml}}) {
     EXPECT_NE(parse(name, text).find(":f{}"), std::string::npos) << name << " with tools";
     const auto parser = find_format(name)->make_parser({.stop_specials = {}});
     EXPECT_EQ(show(read(*parser, {{text}})), "C[" + text + "]") << name;

@@ -52,8 +52,8 @@ Value chat_logprobs(const std::vector<PositionLogprobs>& positions) {
   return Object{{"content", std::move(content)}, {"refusal", nullptr}};
 }
 
-/// The older form: parallel arrays. `offset` is where the first token's text begins; tokens whose
-/// bytes are no whole characters make it approximate.
+/// The older form: parallel arrays. `offset` is where the first token's text begins, in characters;
+/// tokens whose bytes are no whole characters make it approximate.
 Value text_logprobs(const std::vector<PositionLogprobs>& positions, int64_t offset) {
   Array tokens, logprobs, top, offsets;
   for (const PositionLogprobs& p : positions) {
@@ -65,7 +65,7 @@ Value text_logprobs(const std::vector<PositionLogprobs>& positions, int64_t offs
     logprobs.emplace_back(static_cast<double>(p.chosen.logprob));
     top.push_back(std::move(best));
     offsets.emplace_back(offset);
-    offset += static_cast<int64_t>(p.chosen.bytes.size());
+    offset += static_cast<int64_t>(utf8_length(p.chosen.bytes));
   }
   return Object{{"tokens", std::move(tokens)},
                 {"token_logprobs", std::move(logprobs)},
@@ -92,6 +92,9 @@ Value text_or_null(const std::string& text) { return text.empty() ? Value() : Va
 }  // namespace
 
 void Answer::add(Delta&& delta) {
+  if (logprobs.empty() && delta.logprobs.empty()) {
+    echo_chars += static_cast<int64_t>(utf8_length(delta.content));
+  }
   content += delta.content;
   reasoning += delta.reasoning;
   std::move(delta.tool_calls.begin(), delta.tool_calls.end(), std::back_inserter(tool_calls));
@@ -130,10 +133,11 @@ std::string chat_completion(const AnswerHead& head, const Answer& answer, bool l
 }
 
 std::string text_completion(const AnswerHead& head, const Answer& answer, bool logprobs) {
-  Object choice = {{"index", 0},
-                   {"text", answer.content},
-                   {"logprobs", logprobs ? text_logprobs(answer.logprobs, 0) : Value()},
-                   {"finish_reason", finish_reason_text(answer.reason)}};
+  Object choice = {
+      {"index", 0},
+      {"text", answer.content},
+      {"logprobs", logprobs ? text_logprobs(answer.logprobs, answer.echo_chars) : Value()},
+      {"finish_reason", finish_reason_text(answer.reason)}};
   Object body = envelope(head, "text_completion");
   body.emplace_back("choices", Array{std::move(choice)});
   body.emplace_back("usage", usage_object(answer.usage));
@@ -162,8 +166,8 @@ std::vector<std::string> ChunkWriter::delta(const Delta& d) {
   std::vector<std::string> out;
   if (!chat_) {
     if (d.content.empty() && d.logprobs.empty()) return out;
-    Value logprobs = d.logprobs.empty() ? Value() : text_logprobs(d.logprobs, text_bytes_);
-    text_bytes_ += static_cast<int64_t>(d.content.size());
+    Value logprobs = d.logprobs.empty() ? Value() : text_logprobs(d.logprobs, text_chars_);
+    text_chars_ += static_cast<int64_t>(utf8_length(d.content));
     out.push_back(chunk(Object{{"index", 0},
                                {"text", d.content},
                                {"logprobs", std::move(logprobs)},

@@ -26,6 +26,7 @@ struct Answer {
   std::vector<engine_api::PositionLogprobs> logprobs;
   engine_api::FinishReason reason = engine_api::FinishReason::stop;
   engine_api::Usage usage;
+  int64_t echo_chars = 0;  ///< of the content, in front of the first token's text
 
   void add(engine_api::Delta&& delta);
 };
@@ -62,7 +63,7 @@ class ChunkWriter {
   bool chat_;
   bool include_usage_;
   int64_t tool_calls_ = 0;
-  int64_t text_bytes_ = 0;
+  int64_t text_chars_ = 0;
 };
 
 /// {"error":{message, type, param, code, hint}}; param and hint are null when empty.

@@ -26,6 +26,14 @@ class CommandLine(Test):
         self.refused(64, "not an address", "serve", "--listen", "nowhere")
 
 
+    def test_standard_output_that_cannot_be_written(self):
+        with open("/dev/full", "wb") as full:
+            for args in (("--help",), ("inspect", "demo"), ("run", "-p", "Hi")):
+                done = subprocess.run([HADAL, *args], stdout=full, stderr=subprocess.PIPE,
+                                      timeout=60, check=False)
+                self.assertEqual(done.returncode, 71, done.stderr)
+
+
 class Run(Test):
     def test_asks_once(self):
         answer = self.ok("run", "-p", "Who are you?", "--temperature", "0")
@@ -120,6 +128,11 @@ class Checkpoints(Test):
         time.sleep(1)
         process.send_signal(signal.SIGINT)
         self.assertEqual(process.wait(30), 130)
+        self.assertEqual(os.listdir(self.dir.name), [])
+
+    def test_a_disk_that_is_too_small(self):
+        self.refused(71, "are needed", "synth", "--like", "deepseek-v4-pro", "--out",
+                     self.path("x.gguf"))
         self.assertEqual(os.listdir(self.dir.name), [])
 
     def test_mistakes(self):

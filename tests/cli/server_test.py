@@ -1,5 +1,6 @@
 """`hadal serve` under requests that mean harm or were written in a hurry."""
 import http.client
+import json
 import socket
 import unittest
 from urllib.parse import urlparse
@@ -114,6 +115,20 @@ class BadRequests(Test):
 
 
 class Lifecycle(Test):
+    def test_a_stream_ends_with_a_word_when_the_server_stops(self):
+        with Server() as server:
+            url = urlparse(server.url)
+            connection = http.client.HTTPConnection(url.hostname, url.port, timeout=60)
+            # Temperature 0 and no end: the answer runs until the context is full.
+            connection.request("POST", CHAT, json.dumps(hello(
+                stream=True, ignore_eos=True, max_tokens=2000, logprobs=True, top_logprobs=20)))
+            answer = connection.getresponse()
+            answer.readline()
+            server.process.terminate()
+            text = answer.read().decode()
+            self.assertEqual(server.process.wait(30), 0)
+            self.assertRegex(text, r"data: (\[DONE\]|\{\"error\")")
+
     def test_stops_when_told(self):
         with Server() as server:
             self.assertEqual(server.call("/ready")[0], 200)

@@ -88,7 +88,10 @@ Call::~Call() {
       .counter("hadal_requests_total", "Requests by route and HTTP status.",
                {{"route", route_}, {"status", std::to_string(status_)}})
       .add();
-  if (first_delta_ns_ != 0 || !finish_reason_.empty()) {
+  if (status_ >= 500) {
+    LOG(warn, "request_failed", {"request_id", id_}, {"route", route_}, {"status", status_},
+        {"client", request().client}, {"duration_ms", (end_ns - begin_ns_) / 1'000'000});
+  } else if (first_delta_ns_ != 0 || !finish_reason_.empty()) {
     LOG(info, "answer", {"request_id", id_}, {"route", route_}, {"status", status_},
         {"client", request().client}, {"duration_ms", (end_ns - begin_ns_) / 1'000'000},
         {"first_token_ms", first_delta_ns_ == 0 ? -1 : (first_delta_ns_ - begin_ns_) / 1'000'000},
