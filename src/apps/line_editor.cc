@@ -47,6 +47,8 @@ LineEditor::LineEditor() : impl_(std::make_unique<Impl>()) {
   el_set(m.edit, EL_EDITOR, "emacs");
   el_set(m.edit, EL_HIST, history, m.history);
   el_set(m.edit, EL_BIND, "^R", "em-inc-search-prev", nullptr);
+  // A Ctrl-D typed while an answer was written waits in the terminal's queue as a zero.
+  el_set(m.edit, EL_BIND, "^@", "em-delete-or-list", nullptr);
 }
 
 LineEditor::~LineEditor() {
@@ -58,6 +60,8 @@ std::optional<std::string> LineEditor::read(const std::string& prompt) {
   Impl& m = *impl_;
   m.prompt = prompt;
   int count = 0;
+  // el_gets prints the prompt before it takes the keys over: a Ctrl-D in between would be lost.
+  el_set(m.edit, EL_PREP_TERM, 1);
   errno = 0;
   const char* line = el_gets(m.edit, &count);
   if (line == nullptr || count <= 0) {

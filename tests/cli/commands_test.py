@@ -2,6 +2,7 @@
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import time
@@ -72,8 +73,17 @@ class Run(Test):
         os.write(master, b"/help\n")
         until(b"/system")
         until(b">>> ")
-        process.kill()
-        process.wait(30)
+        os.write(master, b"Who are you?\n")
+        until(b"demo")
+        os.write(master, b"\x04")  # while the answer is written, or at the prompt
+        deadline = time.monotonic() + 30
+        while process.poll() is None and time.monotonic() < deadline:
+            if select.select([master], [], [], 0.1)[0]:
+                try:
+                    os.read(master, 4096)
+                except OSError:  # EIO: the other side is closed
+                    break
+        self.assertEqual(process.wait(5), 0)
         os.close(master)
 
 
