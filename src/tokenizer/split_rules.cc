@@ -184,7 +184,9 @@ Result<SplitRule> parse_split_pattern(std::string_view regex) {
 
 SplitRule digits_rule(bool individual) {
   SplitRule rule;
-  rule.set = CodePointSet({}, class_bit(CharClass::number));
+  // The reference's Digits step asks the standard library of its language, which already has the
+  // numbers that Unicode 17 added; its regular expressions do not.
+  rule.set = CodePointSet({{0x11DE0, 0x11DE9}, {0x16FF4, 0x16FF6}}, class_bit(CharClass::number));
   rule.repeat_max = individual ? 1 : SIZE_MAX;
   return rule;
 }
@@ -206,11 +208,14 @@ Result<std::vector<SplitRule>> split_rules_of_gguf(std::string_view pre) {
   if (is({"llama-bpe", "llama3", "llama-v3"})) return parsed({kLlama3});
   if (is({"gpt-2", "default"})) return parsed({kGpt2});
   if (is({"deepseek-coder"})) {
-    return parsed({R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", kHanAndHangul, R"(\p{N})"});
+    auto out = parsed({R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", kHanAndHangul});
+    out.push_back(digits_rule(true));
+    return out;
   }
   if (is({"deepseek-llm"})) {
     auto out = parsed({R"([\r\n])", R"(\s?[A-Za-z]+)", R"(\s?[!-/:-~！-／：-～‘-‟　-。]+)",
-                       R"(\s+$)", kHanAndHangul, R"(\p{N})"});
+                       R"(\s+$)", kHanAndHangul});
+    out.push_back(digits_rule(true));
     out[1].set =
         CodePointSet(Ranges(std::begin(kDeepSeekLlmLetters), std::end(kDeepSeekLlmLetters)), 0);
     return out;
