@@ -11,6 +11,8 @@ import re
 import sys
 from pathlib import Path
 
+import report
+
 # Libraries: the first match of an include decides where it may stand. A library that is not here
 # is an error, so a new one enters with the room that owns it.
 LIBRARIES = [
@@ -170,13 +172,5 @@ def check(root):
     return errors
 
 
-def main():
-    root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[1]).resolve()
-    errors = check(root)
-    for where, line, error in errors:
-        print(f"{where}:{line}: {error}")
-    return 1 if errors else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report.main(check))

@@ -11,6 +11,8 @@ import re
 import sys
 from pathlib import Path
 
+import report
+
 # Scripts that record how data was made run elsewhere and are not read often.
 RECIPES, RECIPE_COLUMNS = ("models/demo/", "tests/golden/make_golden.py"), 128
 COLUMNS, FUNCTION_LINES, BOUNDARY_LINES, README_LINES = 100, 70, 200, 60
@@ -175,13 +177,5 @@ def check(root):
     return errors
 
 
-def main():
-    root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[1]).resolve()
-    errors = check(root)
-    for where, line, error in errors:
-        print(f"{where}:{line}: {error}")
-    return 1 if errors else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report.main(check))
