@@ -36,6 +36,13 @@ constexpr Flag kFlags[] = {
      .unit = "NAME",
      .help = "the name clients use; from the checkpoint when absent"},
     HADAL_MODEL_FLAGS,
+    {.name = "sequences-max",
+     .kind = Kind::integer,
+     .fallback = "16",
+     .unit = "REQUESTS",
+     .help = "answers at a time",
+     .min = 1,
+     .max = 4096},
     {.name = "queue-max",
      .kind = Kind::integer,
      .fallback = "64",
@@ -150,7 +157,7 @@ Result<int> run(const config::Flags& flags) {
   }
   TRY(const Address address, parse_address(flags.text("listen")));
   TRY(const std::string key, api_key(flags));
-  TRY(auto model, load_for_answers(flags.positional(0), flags));
+  TRY(auto model, load_for_answers(flags.positional(0), flags, flags.integer("sequences-max")));
   if (!flags.text("model-id").empty()) model->id = flags.text("model-id");
   const std::string id = model->id;
   const std::string device = model->device->description();

@@ -18,7 +18,8 @@ LogLevel level_of(const std::string& name) {
 }  // namespace
 
 Result<std::unique_ptr<engine::LoadedModel>> load_for_answers(const std::string& path,
-                                                              const config::Flags& flags) {
+                                                              const config::Flags& flags,
+                                                              int64_t sequences_max) {
   set_log(level_of(flags.text("log-level")),
           flags.text("log-format") == "ecs" ? LogFormat::ecs : LogFormat::logfmt);
   TRY(auto checkpoint, open_checkpoint(path));
@@ -31,6 +32,7 @@ Result<std::unique_ptr<engine::LoadedModel>> load_for_answers(const std::string&
   options.kv_cache_bytes_max = static_cast<uint64_t>(flags.integer("kv-cache-bytes-max"));
   options.kv_dtype = *dtype_from_name(flags.text("kv-dtype"));
   options.step_tokens_max = flags.integer("step-tokens-max");
+  options.sequences_max = sequences_max;
   options.prefix_cache = flags.boolean("prefix-cache");
   return engine::LoadedModel::load(std::move(checkpoint), std::move(device), options);
 }

@@ -9,8 +9,10 @@ namespace hadal::apps {
 
 /// Opens the checkpoint and the device that the flags name and loads the model for answering. The
 /// flags are those of HADAL_MODEL_FLAGS.
+/// `sequences_max`: answers at a time.
 Result<std::unique_ptr<engine::LoadedModel>> load_for_answers(const std::string& path,
-                                                              const config::Flags& flags);
+                                                              const config::Flags& flags,
+                                                              int64_t sequences_max = 1);
 
 /// Reads "HOST:PORT", "[v6]:PORT" or ":PORT". Errors: invalid_argument.
 struct Address {
@@ -37,7 +39,7 @@ Result<Address> parse_address(const std::string& text);
        .kind = config::Kind::integer, \
        .fallback = "0", \
        .unit = "BYTES", \
-       .help = "memory for the KV cache; 0: one context, at most a quarter of the machine", \
+       .help = "memory for the KV cache; 0: whole contexts, at most a quarter of the machine", \
        .min = 0, \
        .max = 1e15}, \
       {.name = "kv-dtype", \

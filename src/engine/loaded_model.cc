@@ -67,8 +67,11 @@ Status make_cache(LoadedModel& m, const LoadOptions& options) {
       static_cast<uint64_t>(layout.bytes_per_token(options.kv_dtype) * page_tokens);
   const uint64_t budget =
       options.kv_cache_bytes_max > 0 ? options.kv_cache_bytes_max : memory_limit_bytes() / 4;
-  const auto fits = static_cast<int64_t>(budget / std::max<uint64_t>(page_bytes, 1));
-  int64_t pages = ceil_div(context, page_tokens);
+  const auto rings =
+      static_cast<uint64_t>(layout.bytes_per_slot(options.kv_dtype) * options.sequences_max);
+  const auto fits =
+      static_cast<int64_t>((budget - std::min(rings, budget)) / std::max<uint64_t>(page_bytes, 1));
+  int64_t pages = ceil_div(context, page_tokens) * options.sequences_max;
   // A stated budget is used whole: what one context leaves over keeps prefixes.
   if (options.kv_cache_bytes_max > 0) pages = fits;
   pages = std::min(pages, fits);
@@ -79,11 +82,13 @@ Status make_cache(LoadedModel& m, const LoadOptions& options) {
         .about("kv-cache-bytes-max");
   }
   m.context_tokens_max = std::min(context, pages * page_tokens);
+  m.sequences_max = options.sequences_max;
   if (m.context_tokens_max < context) {
     LOG(warn, "context_cut", {"context_tokens_max", m.context_tokens_max}, {"wanted", context},
         {"why", "a KV cache of " + format_bytes(budget) + " holds no more"});
   }
-  TRY(m.kv, kvcache::KvCache::create(layout, *m.device, options.kv_dtype, pages, 1));
+  TRY(m.kv,
+      kvcache::KvCache::create(layout, *m.device, options.kv_dtype, pages, options.sequences_max));
   if (options.prefix_cache && layout.shareable())
     m.prefixes = std::make_unique<kvcache::PrefixCache>(*m.kv);
   return {};
@@ -98,8 +103,9 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::load(
   m->checkpoint = std::move(checkpoint);
   m->device = std::move(device);
   m->id = options.model_id.empty() ? model_id_of(*m->checkpoint) : options.model_id;
-  TRY(m->model,
-      model::Model::load(*m->checkpoint, *m->device, {.step_tokens_max = options.step_tokens_max}));
+  TRY(m->model, model::Model::load(
+                    *m->checkpoint, *m->device,
+                    {.step_tokens_max = std::max(options.step_tokens_max, options.sequences_max)}));
   TRY(const format::TokenizerSource source, m->checkpoint->tokenizer_source());
   TRY(m->tokenizer, tokenizer::Tokenizer::open(source));
   TRY_VOID(choose_prompt_format(*m, options, source));

@@ -24,9 +24,10 @@ struct LoadOptions {
   std::string prompt_format;       ///< empty: detected from the checkpoint
   int64_t context_tokens_max = 0;  ///< 0: the model's
   uint64_t kv_cache_bytes_max =
-      0;                        ///< 0: one full context, at most a quarter of the machine's memory
-  DType kv_dtype = DType::f16;  ///< f16, bf16 or f32
-  int64_t step_tokens_max = 512;  ///< tokens of one prefill step
+      0;  ///< 0: full contexts for all sequences, at most a quarter of the machine's memory
+  DType kv_dtype = DType::f16;    ///< f16, bf16 or f32
+  int64_t step_tokens_max = 512;  ///< tokens of one step
+  int64_t sequences_max = 1;      ///< answers at a time
   bool prefix_cache = true;
 };
 
@@ -45,6 +46,7 @@ struct LoadedModel {
   size_t token_bytes_max = 0;                      ///< of the vocabulary's longest token
   std::string id;
   int64_t context_tokens_max = 0;
+  int64_t sequences_max = 1;  ///< answers at a time
 
   /// Errors: those of the parts; invalid_argument for an unknown prompt format or too small a
   /// cache.

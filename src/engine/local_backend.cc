@@ -3,7 +3,6 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
-#include <optional>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -11,36 +10,12 @@
 #include "base/bounded_queue.h"
 #include "base/log.h"
 #include "base/rng.h"
-#include "engine/answer.h"
-#include "engine/prompt_tokens.h"
-#include "engine/sequence.h"
-#include "model/step_batch.h"
+#include "engine/batch.h"
+#include "engine/job.h"
 
 namespace hadal::engine {
 
-using engine_api::Delta;
-using engine_api::Event;
-using engine_api::FinishReason;
 using engine_api::RequestId;
-
-namespace {
-
-// A request on its way: made by submit, finished by the engine's thread.
-struct Job {
-  RequestId id{};
-  engine_api::Request request;
-  PromptTokens prompt;
-  std::unique_ptr<Answer> answer;
-  std::shared_ptr<engine_api::EventSink> sink;
-  int64_t deadline_ns = 0;
-  std::atomic<bool> cancelled{false};
-};
-
-bool empty(const Delta& d) {
-  return d.content.empty() && d.reasoning.empty() && d.tool_calls.empty() && d.logprobs.empty();
-}
-
-}  // namespace
 
 struct LocalBackend::Impl {
   Impl(std::unique_ptr<LoadedModel> m, const BackendOptions& o, const Clock& c,
@@ -52,12 +27,7 @@ struct LocalBackend::Impl {
         queue_depth(metrics.gauge("hadal_engine_queue_depth", "Requests waiting for the engine.")),
         pages_free(
             metrics.gauge("hadal_engine_kv_pages_free", "KV cache pages that nothing holds.")),
-        prompt_tokens(
-            metrics.counter("hadal_engine_prompt_tokens_total", "Prompt tokens computed.")),
-        cached_tokens(metrics.counter("hadal_engine_cached_tokens_total",
-                                      "Prompt tokens found in the prefix cache.")),
-        new_tokens(metrics.counter("hadal_engine_completion_tokens_total", "Tokens generated.")),
-        logits_host(static_cast<size_t>(loaded->model->config().vocab)) {
+        batch(*loaded, c, metrics) {
     pages_free.set(static_cast<double>(loaded->kv->pages_free()));
   }
 
@@ -67,53 +37,24 @@ struct LocalBackend::Impl {
   BoundedQueue<std::shared_ptr<Job>> queue;
   Gauge& queue_depth;
   Gauge& pages_free;
-  Counter& prompt_tokens;
-  Counter& cached_tokens;
-  Counter& new_tokens;
 
   std::mutex jobs_mutex;
   std::unordered_map<uint64_t, std::shared_ptr<Job>> jobs;  ///< submitted and not finished
   std::atomic<uint64_t> next_id{1};
   std::atomic<bool> stopping{false};
 
-  // The engine's thread only:
-  model::StepBatch batch;
-  Buffer logits;
-  std::vector<float> logits_host;
+  Batch batch;  ///< the engine's thread only
   std::thread thread;
 
   void loop();
-  void serve(Job& job);
-  Status generate(Job& job, Sequence& sequence);
-  Status step(Sequence& sequence, int64_t count);
-  Status interrupted(const Job& job) const;
-  void drop(Job& job, const Error& why);
   void sweep();
-  void finish(Job& job, const Sequence* sequence, FinishReason reason);
-  void forget(RequestId id);
+  void admit();
+  Status wanted(const Job& job) const;
+  void forget(const Job& job);
 };
 
-// Rows of the next `count` tokens, and the logits after the last of them.
-Status LocalBackend::Impl::step(Sequence& s, int64_t count) {
-  TRY_VOID(s.reserve(count));
-  const auto tokens =
-      std::span(s.tokens()).subspan(static_cast<size_t>(s.computed()), static_cast<size_t>(count));
-  const model::StepSequence one{
-      .tokens = tokens, .past = s.computed(), .block_table = s.pages(), .slot = s.slot()};
-  kernels::Device& device = *loaded->device;
-  TRY_VOID(batch.set(device, {&one, 1}));
-  const auto vocab = static_cast<int64_t>(logits_host.size());
-  const bool last = s.computed() + count == static_cast<int64_t>(s.tokens().size());
-  const kernels::Mat out{logits.data(), device.activation_dtype(), last ? 1 : 0, vocab, vocab};
-  loaded->model->forward(batch.view(), loaded->kv->views(), batch.logit_rows(), out);
-  if (last)
-    device.copy_to_host(logits_host.data(), logits.data(), logits_host.size() * sizeof(float));
-  s.advance(count);
-  return {};
-}
-
 // Good while the answer is still wanted.
-Status LocalBackend::Impl::interrupted(const Job& job) const {
+Status LocalBackend::Impl::wanted(const Job& job) const {
   if (job.cancelled.load(std::memory_order_relaxed) || stopping.load(std::memory_order_relaxed)) {
     return make_error(ErrorCode::cancelled, "the request was cancelled");
   }
@@ -123,123 +64,52 @@ Status LocalBackend::Impl::interrupted(const Job& job) const {
   return {};
 }
 
-Status LocalBackend::Impl::generate(Job& job, Sequence& s) {
-  const int64_t step_max = loaded->model->step_tokens_max();
-  Answer& answer = *job.answer;
-  while (!answer.finished()) {
-    const auto waiting = static_cast<int64_t>(s.tokens().size()) - s.computed();
-    for (int64_t left = waiting; left > 0;) {
-      TRY_VOID(interrupted(job));
-      sweep();
-      const int64_t n = std::min(left, step_max);
-      TRY_VOID(step(s, n));
-      left -= n;
-    }
-    TRY(const int32_t token, answer.choose(logits_host));
-    s.append(token);
-    new_tokens.add();
-    Delta delta;
-    answer.accept(token, delta);
-    if (!answer.finished() &&
-        static_cast<int64_t>(s.tokens().size()) >= loaded->context_tokens_max) {
-      answer.finish(FinishReason::length, delta);
-    }
-    if (!empty(delta)) job.sink->on_event(std::move(delta));
-  }
-  return {};
-}
-
-void LocalBackend::Impl::finish(Job& job, const Sequence* s, FinishReason reason) {
-  engine_api::Finished done;
-  done.reason = reason;
-  done.usage.prompt_tokens = static_cast<int64_t>(job.prompt.ids.size());
-  done.usage.cached_tokens = s != nullptr ? s->cached() : 0;
-  done.usage.completion_tokens = job.answer->tokens();
-  done.usage.reasoning_tokens = job.answer->reasoning_tokens();
-  done.stop_string = job.answer->stop_string();
-  job.sink->on_event(std::move(done));
-}
-
-void LocalBackend::Impl::serve(Job& job) {
-  auto sequence = Sequence::start(*loaded->kv, loaded->prefixes.get(), job.prompt.ids);
-  if (!sequence) {
-    job.sink->on_event(engine_api::Failed{std::move(sequence).error()});
-    return;
-  }
-  const auto prompt = static_cast<int64_t>(job.prompt.ids.size());
-  prompt_tokens.add(static_cast<uint64_t>(prompt - sequence->cached()));
-  cached_tokens.add(static_cast<uint64_t>(sequence->cached()));
-  job.sink->on_event(engine_api::Started{prompt, sequence->cached()});
-  if (!job.prompt.echo.empty()) {
-    Delta echo;
-    echo.content = std::exchange(job.prompt.echo, {});
-    job.sink->on_event(std::move(echo));
-  }
-  const Status done = generate(job, *sequence);
-  sequence->publish();
-  if (done) {
-    finish(job, &*sequence, *job.answer->finished());
-  } else if (done.error().code == ErrorCode::cancelled) {
-    finish(job, &*sequence, FinishReason::cancelled);
-  } else {
-    LOG(info, "answer_failed", {"error", error_class(done.error().code).name},
-        {"message", done.error().message});
-    job.sink->on_event(engine_api::Failed{done.error()});
-  }
-}
-
-// Ends a request that never ran.
-void LocalBackend::Impl::drop(Job& job, const Error& why) {
-  if (why.code == ErrorCode::cancelled) {
-    finish(job, nullptr, FinishReason::cancelled);
-  } else {
-    job.sink->on_event(engine_api::Failed{why});
-  }
-  forget(job.id);
+void LocalBackend::Impl::forget(const Job& job) {
+  std::lock_guard lock(jobs_mutex);
+  jobs.erase(static_cast<uint64_t>(job.id));
 }
 
 // Whoever waits in vain gives its place to others at once, not when its turn would come.
 void LocalBackend::Impl::sweep() {
-  for (const auto& job : queue.take_if([&](const auto& j) { return !interrupted(*j); })) {
-    const Status wanted = interrupted(*job);
-    drop(*job,
-         wanted ? make_error(ErrorCode::cancelled, "the request was cancelled") : wanted.error());
+  std::vector<Status> why;
+  const auto in_vain = queue.take_if([&](const auto& job) {
+    const Status status = wanted(*job);
+    if (!status) why.push_back(status);
+    return !status;
+  });
+  for (size_t i = 0; i < in_vain.size(); ++i) {
+    in_vain[i]->end(why[i], 0);
+    forget(*in_vain[i]);
+  }
+}
+
+// Lets those who wait join, oldest first, as long as there is room.
+void LocalBackend::Impl::admit() {
+  while (auto job = queue.pop_if([&](const auto& j) { return batch.has_room(*j); })) {
+    batch.join(*std::move(job));
   }
   queue_depth.set(static_cast<double>(queue.size()));
 }
 
-void LocalBackend::Impl::forget(RequestId id) {
-  std::lock_guard lock(jobs_mutex);
-  jobs.erase(static_cast<uint64_t>(id));
-}
-
 void LocalBackend::Impl::loop() {
-  while (auto next = queue.pop()) {
-    Job& job = **next;
-    queue_depth.set(static_cast<double>(queue.size()));
+  const auto ended = [&](const Job& job) { forget(job); };
+  while (!batch.empty() || queue.wait()) {
     // The wall of this thread: nothing a request does may end the engine.
     try {
-      if (const Status wanted = interrupted(job); wanted) {
-        serve(job);
-      } else {
-        drop(job, wanted.error());
-      }
+      sweep();
+      admit();
+      batch.step([&](const Job& job) { return wanted(job); }, ended);
     } catch (const std::exception& e) {
       LOG(error, "engine_exception", {"what", e.what()});
-      job.sink->on_event(engine_api::Failed{
-          internal_error("the engine failed on this request; its log says why")});
+      batch.fail_all(internal_error("the engine failed; its log says why"), ended);
     }
     pages_free.set(static_cast<double>(loaded->kv->pages_free()));
-    forget(job.id);
   }
 }
 
 LocalBackend::LocalBackend(std::unique_ptr<LoadedModel> model, const BackendOptions& options,
                            const Clock& clock, MetricsRegistry& metrics)
     : impl_(std::make_unique<Impl>(std::move(model), options, clock, metrics)) {
-  auto buffer = impl_->loaded->device->allocate(impl_->logits_host.size() * sizeof(float));
-  CHECK(buffer.has_value(), "no memory for one row of logits");
-  impl_->logits = *std::move(buffer);
   impl_->thread = std::thread([impl = impl_.get()] { impl->loop(); });
 }
 

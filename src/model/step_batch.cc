@@ -6,6 +6,17 @@
 
 namespace hadal::model {
 
+namespace {
+
+// The first token of the sequence whose logits are wanted, among its own.
+int64_t first_logit(const StepSequence& s) {
+  const auto tokens = static_cast<int64_t>(s.tokens.size());
+  if (s.logits == Logits::all) return 0;
+  return s.logits == Logits::last ? tokens - 1 : tokens;
+}
+
+}  // namespace
+
 Status StepBatch::set(kernels::Device& device, std::span<const StepSequence> sequences) {
   int64_t tokens = 0;
   int64_t blocks_max = 1;
@@ -15,7 +26,7 @@ Status StepBatch::set(kernels::Device& device, std::span<const StepSequence> seq
     CHECK(!s.tokens.empty());
     tokens += static_cast<int64_t>(s.tokens.size());
     blocks_max = std::max(blocks_max, static_cast<int64_t>(s.block_table.size()));
-    logit_count_ += s.all_logits ? static_cast<int64_t>(s.tokens.size()) : 1;
+    logit_count_ += static_cast<int64_t>(s.tokens.size()) - first_logit(s);
     view_.context_max = std::max(view_.context_max, s.past + static_cast<int64_t>(s.tokens.size()));
   }
   const auto count = static_cast<int64_t>(sequences.size());
@@ -48,7 +59,7 @@ Status StepBatch::set(kernels::Device& device, std::span<const StepSequence> seq
   begin = 0;
   for (const StepSequence& s : sequences) {
     const auto n = static_cast<int32_t>(s.tokens.size());
-    for (int32_t i = s.all_logits ? 0 : n - 1; i < n; ++i) host_.push_back(begin + i);
+    for (auto i = static_cast<int32_t>(first_logit(s)); i < n; ++i) host_.push_back(begin + i);
     begin += n;
   }
 
