@@ -16,7 +16,7 @@ using model::Logits;
 
 namespace {
 
-bool empty(const Delta& d) {
+bool says_nothing(const Delta& d) {
   return d.content.empty() && d.reasoning.empty() && d.tool_calls.empty() && d.logprobs.empty();
 }
 
@@ -88,10 +88,7 @@ void Batch::join(std::shared_ptr<Job> job) {
   m->job = std::move(job);
   m->tokens = m->job->prompt.ids;
   const auto prompt = static_cast<int64_t>(m->tokens.size());
-  if (!resume(*m)) {
-    m->job->fail(unavailable("all sequence slots are in use"));
-    return;
-  }
+  CHECK(resume(*m), "a place without a slot");
   m->cached = m->sequence->cached();
   prompt_tokens_.add(static_cast<uint64_t>(prompt - m->cached));
   cached_tokens_.add(static_cast<uint64_t>(m->cached));
@@ -242,7 +239,7 @@ void Batch::advance(Member& m, std::span<float> logits) {
         static_cast<int64_t>(m.sequence->tokens().size()) >= loaded_.context_tokens_max) {
       answer.finish(FinishReason::length, delta);
     }
-    if (!empty(delta)) m.job->sink->on_event(std::move(delta));
+    if (!says_nothing(delta)) m.job->sink->on_event(std::move(delta));
     if (answer.finished()) end(m, {});
   } catch (const std::exception& e) {
     end(m, internal_error(std::string("the engine failed on this request: ") + e.what()));

@@ -71,7 +71,7 @@ class Batch {
   std::vector<std::unique_ptr<Member>> members_;  ///< oldest first
   Pace pace_;
   std::vector<model::StepSequence> step_;
-  std::vector<Member*> in_step_;       ///< whose parts they are, in the same order
+  std::vector<Member*> in_step_;  ///< whose parts they are, in the same order
   model::StepBatch arrays_;
   Buffer logits_;
   std::vector<float> logits_host_;

@@ -160,8 +160,8 @@ Result<RequestId> LocalBackend::submit(engine_api::Request request,
     std::lock_guard lock(m.jobs_mutex);
     m.jobs[static_cast<uint64_t>(id)] = job;
   }
-  if (!m.queue.try_push(std::move(job))) {
-    m.forget(id);
+  if (!m.queue.try_push(std::shared_ptr(job))) {
+    m.forget(*job);
     return unavailable("the queue of " + std::to_string(m.queue.capacity()) + " requests is full")
         .with_hint("try again shortly");
   }
