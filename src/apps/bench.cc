@@ -72,7 +72,8 @@ constexpr config::Spec kSpec{
     "The read bandwidth is measured between the runs: the best of plain and prefetching reads by "
     "all threads.\n"
     "decode_read_gb_per_s counts the weights and cached rows that a decode step must read. With\n"
-    "--sequences N the rates are those of all sequences together."};
+    "--sequences N the rates are those of all sequences together, and the bytes of a mixture of\n"
+    "experts are a lower bound: other sequences may want other experts."};
 
 struct Measured {
   double prefill_s = 1e30;
