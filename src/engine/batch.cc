@@ -16,6 +16,9 @@ using model::Logits;
 
 namespace {
 
+// A generated token against a prompt token. Source: arXiv 2401.00588, section 4.
+constexpr int64_t kServedPerNewToken = 2;
+
 bool says_nothing(const Delta& d) {
   return d.content.empty() && d.reasoning.empty() && d.tool_calls.empty() && d.logprobs.empty();
 }
@@ -77,7 +80,7 @@ bool Batch::fits(int64_t tokens) const {
 }
 
 bool Batch::has_room(const Job& job) const {
-  if (static_cast<int64_t>(members_.size()) >= loaded_.sequences_max) return false;
+  if (full()) return false;
   // Nobody new while somebody has stepped back for want of pages.
   if (std::ranges::any_of(members_, [](const auto& m) { return !m->sequence; })) return false;
   return fits(static_cast<int64_t>(job.prompt.ids.size()));
@@ -92,6 +95,7 @@ void Batch::join(std::shared_ptr<Job> job) {
   m->cached = m->sequence->cached();
   prompt_tokens_.add(static_cast<uint64_t>(prompt - m->cached));
   cached_tokens_.add(static_cast<uint64_t>(m->cached));
+  m->job->account->served += prompt - m->cached;
   members_.push_back(std::move(m));
   running_.set(static_cast<double>(members_.size()));
   Job& joined = *members_.back()->job;
@@ -103,7 +107,8 @@ void Batch::join(std::shared_ptr<Job> job) {
 }
 
 bool Batch::resume(Member& m) {
-  auto started = Sequence::start(*loaded_.kv, loaded_.prefixes.get(), std::move(m.tokens));
+  auto started = Sequence::start(*loaded_.kv, loaded_.prefixes.get(), std::move(m.tokens),
+                                 m.job->request.cache_salt);
   if (!started) return false;
   m.sequence.emplace(*std::move(started));
   m.tokens.clear();
@@ -233,6 +238,7 @@ void Batch::advance(Member& m, std::span<float> logits) {
     if (!token) return end(m, token.error());
     m.sequence->append(*token);
     new_tokens_.add();
+    m.job->account->served += kServedPerNewToken;
     Delta delta;
     answer.accept(*token, delta);
     if (!answer.finished() &&
