@@ -12,7 +12,6 @@ namespace hadal::engine {
 
 using engine_api::Delta;
 using engine_api::FinishReason;
-using model::Logits;
 
 namespace {
 
@@ -192,7 +191,7 @@ Status Batch::forward() {
                      .past = s.computed(),
                      .block_table = s.pages(),
                      .slot = s.slot(),
-                     .logits = m.planned == m.waiting() ? Logits::last : Logits::none});
+                     .logits = m.planned == m.waiting() ? 1 : 0});
     in_step_.push_back(&m);
     (m.planned == 1 ? decoding : prefill) += m.planned;
   }
