@@ -3,12 +3,16 @@
 #include <cstdio>
 #include <filesystem>
 #include <optional>
+#include <vector>
 
 #include "apps/command.h"
 #include "apps/open_model.h"
 #include "apps/progress_line.h"
+#include "apps/text_pieces.h"
 #include "format/convert.h"
 #include "json/json.h"
+#include "model/model.h"
+#include "model/score.h"
 
 namespace hadal::apps {
 namespace {
@@ -36,6 +40,17 @@ constexpr Flag kFlags[] = {
      .kind = Kind::boolean,
      .help = "take a source that is quantized already"},
     {.name = "force", .kind = Kind::boolean, .help = "replace the file if it is there"},
+    {.name = "report",
+     .unit = "TEXTFILE",
+     .help = "compare the result with the source on a text: KL divergence, same first choice, "
+             "perplexity"},
+    {.name = "report-tokens",
+     .kind = Kind::integer,
+     .fallback = "4096",
+     .unit = "TOKENS",
+     .help = "how much of the text, in pieces of 512; 0: all of it",
+     .min = 0,
+     .max = 1e12},
     {.name = "json", .kind = Kind::boolean, .help = "print the result as JSON"},
     {.name = "threads",
      .kind = Kind::integer,
@@ -48,7 +63,8 @@ constexpr config::Spec kSpec{
     "quantize", "Writes a model with fewer bits per weight, as GGUF.", kPositionals, kFlags,
     "Vectors and routers stay f32. Below six bits the embedding and the head become q6_k. Rows "
     "that\n"
-    "are not whole blocks become iq4_nl (for q4_k), q8_0 or f16."};
+    "are not whole blocks become iq4_nl (for q4_k), q8_0 or f16. The report computes the source "
+    "exactly\nand the result as run and serve do, both in memory at once."};
 
 Status check_out(const std::string& out, bool force) {
   if (out.empty()) return invalid_argument("--out FILE.gguf is missing").about("out");
@@ -78,6 +94,47 @@ double bits_per_weight(const format::ConvertReport& r) {
     numbers += share.numbers;
   }
   return bits_per_weight(bytes, numbers);
+}
+
+constexpr int64_t kPieceTokens = 512;
+
+/// Both models over a text: the source as a reference computes it, the result as it is served.
+Result<model::Divergence> compare(const format::Checkpoint& from, const std::string& out,
+                                  const std::vector<std::vector<int32_t>>& pieces,
+                                  const config::Flags& flags) {
+  TRY(const auto to, format::Checkpoint::open(out));
+  const int threads = static_cast<int>(flags.integer("threads"));
+  TRY(const auto exact, open_device("auto", {.threads = threads, .exact = true}));
+  TRY(const auto fast, open_device("auto", {.threads = threads}));
+  TRY(const auto source, model::Model::load(from, *exact));
+  TRY(const auto result, model::Model::load(*to, *fast));
+  uint64_t tokens = 0;
+  for (const auto& piece : pieces) tokens += piece.size();
+  ProgressLine line("tokens");
+  return model::compare_models({*source, *exact}, {*result, *fast}, pieces, [&](int64_t done) {
+    return line.step(static_cast<uint64_t>(done), tokens);
+  });
+}
+
+json::Value as_json(const model::Divergence& d) {
+  json::Value v;
+  v.set("tokens", d.tokens);
+  v.set("kl_mean", d.kl_mean);
+  v.set("kl_standard_error", d.kl_error);
+  v.set("kl_99_percent", d.kl_99);
+  v.set("same_top_share", d.same_top);
+  v.set("perplexity_source", d.perplexity_of_source);
+  v.set("perplexity", d.perplexity);
+  return v;
+}
+
+void print(const model::Divergence& d) {
+  std::printf("over %lld tokens:\n", static_cast<long long>(d.tokens));
+  std::printf("  KL divergence to the source  %.5f (+- %.5f), 99%% of tokens below %.4f\n",
+              d.kl_mean, d.kl_error, d.kl_99);
+  std::printf("  same first choice            %.2f%%\n", 100 * d.same_top);
+  std::printf("  perplexity                   %.4f, of the source %.4f\n", d.perplexity,
+              d.perplexity_of_source);
 }
 
 json::Value as_json(const format::Checkpoint& from, const std::string& out,
@@ -125,6 +182,12 @@ Result<int> run(const config::Flags& flags) {
     TRY(importance, format::ImportanceMatrix::open(flags.text("imatrix")));
   }
   TRY(const auto checkpoint, open_checkpoint(flags.positional(0)));
+  // Read first: a wrong path should not show after hours of work.
+  std::vector<std::vector<int32_t>> pieces;
+  if (!flags.text("report").empty()) {
+    TRY(pieces, text_pieces(*checkpoint, flags.text("report"), kPieceTokens,
+                            flags.integer("report-tokens")));
+  }
   format::ConvertReport report;
   {
     ProgressLine line;
@@ -136,11 +199,16 @@ Result<int> run(const config::Flags& flags) {
     options.progress = [&](uint64_t done, uint64_t total) { return line.step(done, total); };
     TRY(report, format::convert(*checkpoint, out, options));
   }
-  if (flags.boolean("json")) {
-    std::printf("%s\n", json::dump(as_json(*checkpoint, out, report), json::Style::pretty).c_str());
-  } else {
-    print(*checkpoint, out, report);
+  const bool as_text = !flags.boolean("json");
+  if (as_text) print(*checkpoint, out, report);
+  json::Value value = as_json(*checkpoint, out, report);
+  if (!pieces.empty()) {
+    auto divergence = compare(*checkpoint, out, pieces, flags);
+    if (!divergence) return std::move(divergence).error().in(out + " is written, but not compared");
+    value.set("report", as_json(*divergence));
+    if (as_text) print(*divergence);
   }
+  if (!as_text) std::printf("%s\n", json::dump(value, json::Style::pretty).c_str());
   return 0;
 }
 
