@@ -35,9 +35,7 @@ void write_nibbles(CodeOf code_of, std::byte* out) {
 void q4_0(const float* in, const float* importance, std::byte* out) {
   constexpr float kCodes[] = {-7, -7.25f, -7.5f, -7.75f, -8, -8.25f, -8.5f, -8.75f, -9};
   const auto nearest = [](float v) { return round_within(v, -8, 7); };
-  float w[32];
-  error_weights(in, importance, 32, w);
-  const float best = fit_scale(in, w, 32, kCodes, nearest);
+  const float best = fit_scale(in, error_weights(importance), 32, kCodes, nearest);
   const uint16_t stored = f16_of_f32(std::clamp(best, -kHalfMax, kHalfMax));
   const float d = f32_of_f16(stored);
   const float inverse = d != 0 ? 1 / d : 0;
@@ -59,8 +57,7 @@ void iq4_nl(const float* in, const float* importance, std::byte* out) {
   // The extreme number on the largest value, of either sign, and around it.
   constexpr float kCodes[] = {-105, -110, -115, -119, -123, -127, -131, -135,
                               -140, 98,   103,  108,  113,  118,  124};
-  float w[32];
-  error_weights(in, importance, 32, w);
+  const float* w = error_weights(importance);
   const float best = fit_scale(
       in, w, 32, kCodes, [](float v) { return static_cast<float>(kIq4NlValues[iq4_code(v)]); });
   const uint16_t stored = f16_of_f32(std::clamp(best, -kHalfMax, kHalfMax));
@@ -85,9 +82,9 @@ void mxfp4(const float* in, const float* importance, std::byte* out) {
   const int whole =
       extreme > 0 ? std::clamp(static_cast<int>(std::ceil(std::log2(extreme / 6))), -127, 127) : 0;
   const float unit = std::ldexp(1.0f, -whole);
-  float x[32], w[32];  // in units of that scale, so that squares stay in range
+  float x[32];  // in units of that scale, so that squares stay in range
   for (int j = 0; j < 32; ++j) x[j] = in[j] * unit;
-  error_weights(x, importance, 32, w);
+  const float* w = error_weights(importance);
   int best = 0;
   float least = INFINITY;
   for (int e = -1; e <= 1; ++e) {

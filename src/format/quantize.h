@@ -13,11 +13,9 @@ namespace hadal::format {
 /// iq4_nl, mxfp4.
 ///
 /// The result depends on the numbers only, not on threads or machine. Block types choose the scales
-/// that minimise the weighted squared error, weights growing with the magnitude and with
-/// `importance`: the mean square of the activation that each number will meet (q8_0 has no use for
-/// it).
-/// Shapes: `values` whole blocks; `out` exactly the bytes they take; `importance` empty or as many
-/// numbers as `values`, positive.
+/// that minimise the squared error, weighted by `importance`: the mean square of the activation
+/// that each number will meet (q8_0 has no use for it). Shapes: `values` whole blocks; `out`
+/// exactly the bytes they take; `importance` empty or as many numbers as `values`, positive.
 /// Errors: unsupported for other types; invalid_argument for a number that f16 and the block types
 /// with f16 scales cannot hold.
 Status quantize(DType dtype, std::span<const float> values, std::span<std::byte> out,

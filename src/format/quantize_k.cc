@@ -40,18 +40,13 @@ Affine least_squares(const Sums& s) {
 
 /// The scale and minimum (>= 0) for 32 numbers with q in [0, levels].
 Affine fit_affine(const float* x, const float* importance, int levels) {
-  float low = 0, high = x[0], square = 0;
+  float low = 0, high = x[0];
   for (int i = 0; i < 32; ++i) {
     low = std::min(low, x[i]);
     high = std::max(high, x[i]);
-    square += x[i] * x[i];
   }
   if (high <= low) return {0, -low};
-  const float typical = std::sqrt(square / 32);
-  float w[32];
-  for (int i = 0; i < 32; ++i) {
-    w[i] = (typical + std::fabs(x[i])) * (importance == nullptr ? 1 : importance[i]);
-  }
+  const float* w = error_weights(importance);
   Affine best{(high - low) / static_cast<float>(levels), -low};
   float least = INFINITY;
   constexpr int kSteps = 8;
@@ -136,9 +131,8 @@ void write_nibbles(const KBlock& b, std::byte* out) {
 /// The scale for 16 numbers with q in [-32, 31].
 float fit_symmetric(const float* x, const float* importance) {
   constexpr float kCodes[] = {-31, -31.25f, -31.5f, -31.75f, -32, -32.25f, -32.5f, -32.75f, -33};
-  float w[16];
-  error_weights(x, importance, 16, w);
-  return fit_scale(x, w, 16, kCodes, [](float v) { return round_within(v, -32, 31); });
+  return fit_scale(x, error_weights(importance), 16, kCodes,
+                   [](float v) { return round_within(v, -32, 31); });
 }
 
 }  // namespace

@@ -18,17 +18,17 @@ inline float round_within(float x, float low, float high) {
   return std::clamp(x, low, high) + kShift - kShift;
 }
 
-/// How much a squared error of each of `n` numbers counts, by their size, and by the mean square of
-/// the activation that each will meet, when that is known (`importance` is not null).
-inline void error_weights(const float* x, const float* importance, int n, float* out) {
-  if (importance == nullptr) {
-    for (int i = 0; i < n; ++i) out[i] = x[i] * x[i];
-    return;
-  }
-  float square = 0;
-  for (int i = 0; i < n; ++i) square += x[i] * x[i];
-  const float mean = square / static_cast<float>(n);
-  for (int i = 0; i < n; ++i) out[i] = importance[i] * std::sqrt(mean + x[i] * x[i]);
+/// How much a squared error of each of up to 256 numbers counts: by the mean square of the
+/// activation that it will meet, or all alike when that is not known (null). To first order that is
+/// the error of the product. A further weight by the size of the number itself, as other programs
+/// give, made the demo model's answers worse.
+inline const float* error_weights(const float* importance) {
+  static constexpr auto kAlike = [] {
+    std::array<float, 256> out{};
+    for (float& v : out) v = 1;
+    return out;
+  }();
+  return importance == nullptr ? kAlike.data() : importance;
 }
 
 /// The number of the largest magnitude.
