@@ -1,6 +1,7 @@
 #include "format/quantize.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -44,13 +45,20 @@ void q4_0(const float* in, const float* importance, std::byte* out) {
                 out + 2);
 }
 
-/// The code of the value nearest to v: how many of the midpoints between values lie below it.
-unsigned iq4_code(float v) {
-  unsigned code = 0;
-  for (int i = 0; i < 15; ++i) {
-    code += v > 0.5f * static_cast<float>(kIq4NlValues[i] + kIq4NlValues[i + 1]) ? 1u : 0u;
+/// The code whose value is nearest to v / 2, by v + 256.
+constexpr auto kIq4Codes = [] {
+  std::array<uint8_t, 512> out{};
+  for (int i = 0; i < 512; ++i) {
+    // How many of the midpoints between values lie below it; all are multiples of a half.
+    uint8_t code = 0;
+    for (size_t j = 0; j < 15; ++j)
+      code = static_cast<uint8_t>(code + (i - 256 > kIq4NlValues[j] + kIq4NlValues[j + 1] ? 1 : 0));
+    out[static_cast<size_t>(i)] = code;
   }
-  return code;
+  return out;
+}();
+unsigned iq4_code(float v) {
+  return kIq4Codes[static_cast<size_t>(static_cast<int>(round_within(2 * v, -256, 255)) + 256)];
 }
 
 void iq4_nl(const float* in, const float* importance, std::byte* out) {
