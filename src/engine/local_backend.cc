@@ -156,7 +156,9 @@ Result<RequestId> LocalBackend::submit(engine_api::Request request,
   job->id = RequestId{m.next_id.fetch_add(1)};
   TRY(job->prompt, make_prompt(*m.loaded, request));
   const uint64_t seed =
-      splitmix64(static_cast<uint64_t>(m.clock.now_ns()) ^ static_cast<uint64_t>(job->id));
+      m.options.fixed_seed
+          ? 0
+          : splitmix64(static_cast<uint64_t>(m.clock.now_ns()) ^ static_cast<uint64_t>(job->id));
   TRY(job->answer, Answer::create(*m.loaded, request, job->prompt, seed));
   int64_t timeout_ms = m.options.timeout_ms_max;
   if (request.timeout_ms > 0) timeout_ms = std::min(timeout_ms, request.timeout_ms);
