@@ -17,6 +17,8 @@ namespace {
 
 // A step with more rows is bound by arithmetic: guesses would only cost.
 constexpr int64_t kDraftRowsMax = 32;
+// A generated token against a prompt token. Source: arXiv 2401.00588, section 4.
+constexpr int64_t kServedPerNewToken = 2;
 
 bool says_nothing(const Delta& d) {
   return d.content.empty() && d.reasoning.empty() && d.tool_calls.empty() && d.logprobs.empty();
@@ -89,7 +91,7 @@ bool Batch::fits(int64_t tokens) const {
 }
 
 bool Batch::has_room(const Job& job) const {
-  if (static_cast<int64_t>(members_.size()) >= loaded_.sequences_max) return false;
+  if (full()) return false;
   // Nobody new while somebody has stepped back for want of pages.
   if (std::ranges::any_of(members_, [](const auto& m) { return !m->sequence; })) return false;
   return fits(static_cast<int64_t>(job.prompt.ids.size()));
@@ -108,6 +110,7 @@ void Batch::join(std::shared_ptr<Job> job) {
   }
   prompt_tokens_.add(static_cast<uint64_t>(prompt - m->cached));
   cached_tokens_.add(static_cast<uint64_t>(m->cached));
+  m->job->account->served += prompt - m->cached;
   members_.push_back(std::move(m));
   running_.set(static_cast<double>(members_.size()));
   Job& joined = *members_.back()->job;
@@ -119,7 +122,8 @@ void Batch::join(std::shared_ptr<Job> job) {
 }
 
 bool Batch::resume(Member& m) {
-  auto started = Sequence::start(*loaded_.kv, loaded_.prefixes.get(), std::move(m.tokens));
+  auto started = Sequence::start(*loaded_.kv, loaded_.prefixes.get(), std::move(m.tokens),
+                                 m.job->request.cache_salt);
   if (!started) return false;
   m.sequence.emplace(*std::move(started));
   m.tokens.clear();
@@ -293,6 +297,7 @@ bool Batch::advance(Member& m, std::span<float> logits) {
     }
     m.sequence->append(*token);
     new_tokens_.add();
+    m.job->account->served += kServedPerNewToken;
     Delta delta;
     answer.accept(*token, delta);
     if (!answer.finished() &&

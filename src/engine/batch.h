@@ -34,6 +34,8 @@ class Batch {
   ~Batch();
 
   bool empty() const { return members_.empty(); }
+  /// Whether all places are taken.
+  bool full() const { return static_cast<int64_t>(members_.size()) >= loaded_.sequences_max; }
   /// Whether `job` may join now: there is a place, and room for its prompt beside the others.
   bool has_room(const Job& job) const;
   /// Lets it join; it must have room.
