@@ -69,7 +69,8 @@ class Server:
 
     def counts(self):
         text = self.fetch("/metrics")
-        return [float(re.search(rf"^hadal_engine_{n}_tokens_total (\S+)", text, re.M)[1])
+        return [sum(float(v) for v in
+                    re.findall(rf"^hadal_engine_{n}_tokens_total\{{.*\}} (\S+)", text, re.M))
                 for n in ("drafted", "accepted")]
 
 
