@@ -9,8 +9,10 @@
 #include <cmath>
 #include <map>
 
+#include "engine/sequence.h"
 #include "engine/test_engine.h"
 #include "format/internal/rearranged_checkpoint.h"
+#include "model/step_batch.h"
 
 namespace hadal::engine {
 namespace {
@@ -166,6 +168,73 @@ TEST(SpeculationTest, TheDraftLayerGuessesAndAnswersAreTheSame) {
     EXPECT_EQ(guesses(speculating, "drafted", "ngram") > 0, from.ngram);
     EXPECT_EQ(steps(plain) - steps(speculating), accepted(speculating));
   }
+}
+
+// The draft layer's guess after each token of `ids`, computed over the whole text at once.
+std::vector<int32_t> guesses_of(LoadedModel& m, const std::vector<int32_t>& ids) {
+  auto s = Sequence::start(*m.kv, nullptr, ids);
+  EXPECT_TRUE(s && s->reserve(static_cast<int64_t>(ids.size())));
+  const int64_t vocab = m.model->config().vocab, width = m.model->hidden_width();
+  std::vector<float> hidden(static_cast<size_t>(kStep * width)), next = hidden;
+  std::vector<float> logits(static_cast<size_t>(kStep * vocab));
+  const auto rows = [&](std::vector<float>& of, int64_t n, int64_t cols) {
+    return kernels::Mat{reinterpret_cast<std::byte*>(of.data()), DType::f32, n, cols, cols};
+  };
+  model::StepBatch batch;
+  std::vector<int32_t> out{-1};
+  for (int64_t at = 0; at + 1 < static_cast<int64_t>(ids.size()); at += kStep) {
+    const int64_t n = std::min(kStep, static_cast<int64_t>(ids.size()) - 1 - at);
+    model::StepSequence step{.past = at, .block_table = s->pages(), .slot = s->slot()};
+    step.tokens = std::span(ids).subspan(static_cast<size_t>(at), static_cast<size_t>(n));
+    EXPECT_TRUE(batch.set(*m.device, {&step, 1}));
+    m.model->forward(batch.view(), m.kv->views(), batch.logit_rows(), rows(logits, 1, vocab),
+                     rows(hidden, n, width));
+    step.tokens = std::span(ids).subspan(static_cast<size_t>(at) + 1, static_cast<size_t>(n));
+    step.logits = n;
+    EXPECT_TRUE(batch.set(*m.device, {&step, 1}));
+    m.model->draft(batch.view(), m.kv->views(),
+                   {rows(hidden, n, width), batch.sources(), batch.logit_rows(),
+                    rows(logits, n, vocab), rows(next, n, width)});
+    for (int64_t i = 0; i < n; ++i) {
+      const auto row =
+          std::span(logits).subspan(static_cast<size_t>(i * vocab), static_cast<size_t>(vocab));
+      out.push_back(static_cast<int32_t>(std::ranges::max_element(row) - row.begin()));
+    }
+  }
+  return out;
+}
+
+// Whatever was accepted, refused, chunked or shared: the layer guesses what it would guess if it
+// saw the text at once. One guess in a step, several sequences.
+TEST(SpeculationTest, TheDraftLayerIsAlwaysLevelWithTheText) {
+  auto o = options(kMtp, 3);
+  o.speculation.tokens_max = 1;
+  TestEngine engine(load_with_draft_layer(o));
+  const auto reference = load_with_draft_layer(o);
+  std::vector<std::shared_ptr<Recorder>> sinks;
+  std::vector<std::vector<int32_t>> prompts;
+  for (int i = 0; i < 5; ++i) {
+    prompts.push_back(some_ids(30 + 45 * i, 300 + 50 * i));
+    auto r = exactly(after_ids(prompts.back()), 120);
+    r.sampling.logprobs = 0;
+    sinks.push_back(std::make_shared<Recorder>());
+    engine.submit(r, sinks.back());
+  }
+  int64_t drafts = 0, right = 0;
+  for (size_t i = 0; i < sinks.size(); ++i) {
+    auto ids = prompts[i];
+    for (const int32_t id : sinks[i]->wait().ids()) ids.push_back(id);
+    const auto guess = guesses_of(*reference, ids);
+    // The last token of an answer is not guessed: the one before it is the last of a step.
+    for (size_t last = prompts[i].size(); last + 2 < ids.size(); ++last, ++drafts) {
+      if (guess[last] != ids[last + 1]) continue;
+      ++right;
+      ++last;
+    }
+  }
+  EXPECT_EQ(guesses(engine, "drafted", "mtp"), drafts);
+  EXPECT_EQ(guesses(engine, "accepted", "mtp"), right);
+  EXPECT_GT(right, 10);
 }
 
 TEST(SpeculationTest, StopStringsAndTokensEndAnAnswerInTheMiddleOfAStep) {
