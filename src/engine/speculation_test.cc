@@ -11,7 +11,7 @@
 
 #include "engine/sequence.h"
 #include "engine/test_engine.h"
-#include "format/internal/rearranged_checkpoint.h"
+#include "format/rearranged_checkpoint.h"
 #include "model/step_batch.h"
 
 namespace hadal::engine {

@@ -11,7 +11,7 @@
 
 #include "base/rng.h"
 #include "base/units.h"
-#include "format/internal/rearranged_checkpoint.h"
+#include "format/rearranged_checkpoint.h"
 #include "kernels/device.h"
 #include "kvcache/kv_cache.h"
 #include "model/model.h"
