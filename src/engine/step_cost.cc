@@ -5,10 +5,10 @@
 namespace hadal::engine {
 namespace {
 
-constexpr double kNewest = 0.1;  // weight of the newest step
+constexpr double kNewest = 0.05;  // weight of the newest step
 // Until steps tell: a row costs a tenth of a step of one row, with the weight of this variance.
 constexpr double kPriorShare = 0.1;
-constexpr double kPriorVariance = 0.05;
+constexpr double kPriorVariance = 0.1;
 // Until passes tell: what one of the draft layer costs, in steps.
 constexpr double kPriorPass = 0.05;
 // Steps of about as many rows as usual tell nothing of the price of one, and forget nothing.
