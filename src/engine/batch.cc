@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/units.h"
 
 namespace hadal::engine {
@@ -15,11 +16,13 @@ using engine_api::FinishReason;
 
 namespace {
 
+// A step with more rows is bound by arithmetic: guesses would only cost.
+constexpr int64_t kDraftRowsMax = 32;
 // A generated token against a prompt token. Source: arXiv 2401.00588, section 4.
 constexpr int64_t kServedPerNewToken = 2;
 
-// A step with more rows is bound by arithmetic: guesses would only cost.
-constexpr int64_t kDraftRowsMax = 32;
+// After so many requests what guesses were worth is forgotten: texts change.
+constexpr int64_t kAfreshEvery = 32;
 
 bool says_nothing(const Delta& d) {
   return d.content.empty() && d.reasoning.empty() && d.tool_calls.empty() && d.logprobs.empty();
@@ -34,6 +37,8 @@ struct Batch::Member {
   std::vector<int32_t> tokens;  ///< of one that has stepped back
   int64_t cached = 0;           ///< prompt tokens that the cache spared at the start
   int64_t planned = 0;          ///< tokens of this step
+  int64_t first = 0;            ///< its first among the step's tokens
+  int64_t past = 0;             ///< tokens computed before this step
   bool over = false;
 
   int64_t drafted() const { return speculation ? speculation->drafted() : 0; }
@@ -51,10 +56,6 @@ Batch::Batch(LoadedModel& model, const Clock& clock, MetricsRegistry& metrics)
       cached_tokens_(metrics.counter("hadal_engine_cached_tokens_total",
                                      "Prompt tokens found in the prefix cache.")),
       new_tokens_(metrics.counter("hadal_engine_completion_tokens_total", "Tokens generated.")),
-      drafted_tokens_(
-          metrics.counter("hadal_engine_drafted_tokens_total", "Tokens guessed ahead.")),
-      accepted_tokens_(metrics.counter("hadal_engine_accepted_tokens_total",
-                                       "Tokens guessed ahead that became part of an answer.")),
       preemptions_(metrics.counter("hadal_engine_preemptions_total",
                                    "Times that a request gave its pages away and began anew.")),
       step_sequences_(metrics.histogram("hadal_engine_step_sequences",
@@ -65,6 +66,15 @@ Batch::Batch(LoadedModel& model, const Clock& clock, MetricsRegistry& metrics)
           model.speculation.on()
               ? std::min(kDraftRowsMax, model.sequences_max * model.speculation.tokens_max)
               : 0) {
+  constexpr const char* kSources[] = {"ngram", "mtp"};  // as DraftSource
+  for (size_t i = 0; i < drafted_tokens_.size(); ++i) {
+    drafted_tokens_[i] = &metrics.counter("hadal_engine_drafted_tokens_total",
+                                          "Tokens guessed ahead.", {{"source", kSources[i]}});
+    accepted_tokens_[i] = &metrics.counter("hadal_engine_accepted_tokens_total",
+                                           "Tokens guessed ahead that became part of an answer.",
+                                           {{"source", kSources[i]}});
+  }
+  if (model.speculation.mtp) look_ahead_ = std::make_unique<LookAhead>(model, clock, cost_);
   const auto floats = static_cast<size_t>(model.sequences_max + draft_rows_max_) *
                       static_cast<size_t>(model.model->config().vocab);
   auto buffer = model.device->allocate(floats * sizeof(float));
@@ -84,9 +94,10 @@ int64_t Batch::pages_held() const {
 }
 
 // Whether pages are left for that many tokens and a page more. Shared pages count once for each who
-// holds them: rather too few join than too many.
+// holds them, and warmed ones always: rather too few join than too many.
 bool Batch::fits(int64_t tokens) const {
-  const int64_t held = pages_held();
+  int64_t held = pages_held();
+  if (held > 0 && loaded_.prefixes) held += loaded_.prefixes->shared_pages();
   const int64_t need = ceil_div(tokens + 1, loaded_.kv->page_tokens()) + 1;
   return held == 0 || held + need <= loaded_.kv->pages();
 }
@@ -105,10 +116,7 @@ void Batch::join(std::shared_ptr<Job> job) {
   const auto prompt = static_cast<int64_t>(m->tokens.size());
   CHECK(resume(*m), "a place without a slot");
   m->cached = m->sequence->cached();
-  if (loaded_.speculation.on()) {
-    m->speculation.emplace(loaded_.speculation, std::min(prompt + m->job->answer->tokens_left(),
-                                                         loaded_.context_tokens_max));
-  }
+  if (loaded_.speculation.on()) speculate(*m);
   prompt_tokens_.add(static_cast<uint64_t>(prompt - m->cached));
   cached_tokens_.add(static_cast<uint64_t>(m->cached));
   m->job->account->served += prompt - m->cached;
@@ -120,6 +128,16 @@ void Batch::join(std::shared_ptr<Job> job) {
   Delta echo;
   echo.content = std::exchange(joined.prompt.echo, {});
   joined.sink->on_event(std::move(echo));
+}
+
+void Batch::speculate(Member& m) {
+  const auto tokens = static_cast<int64_t>(m.sequence->tokens().size());
+  // Now and then one begins without what others saw: texts differ.
+  const bool afresh = ++joined_ % kAfreshEvery == 0;
+  if (afresh) usual_ = {};
+  m.speculation.emplace(loaded_.speculation,
+                        std::min(tokens + m.job->answer->tokens_left(), loaded_.context_tokens_max),
+                        usual_);
 }
 
 bool Batch::resume(Member& m) {
@@ -224,6 +242,7 @@ Status Batch::forward() {
   in_step_.clear();
   int64_t decoding = 0;
   int64_t prefill = 0;
+  bool followed = false;
   for (const auto& member : members_) {
     Member& m = *member;
     if (m.over || m.planned == 0) continue;
@@ -240,6 +259,9 @@ Status Batch::forward() {
                      .slot = s.slot(),
                      .logits = to_the_end ? 1 + drafted : 0});
     in_step_.push_back(&m);
+    m.first = decoding + prefill;
+    m.past = s.computed();
+    followed |= m.speculation && m.speculation->layer_follows();
     (m.planned - drafted == 1 ? decoding : prefill) += m.planned;
   }
   if (step_.empty()) return {};
@@ -250,7 +272,8 @@ Status Batch::forward() {
   const int64_t vocab = loaded_.model->config().vocab;
   const int64_t rows = arrays_.logit_count();
   loaded_.model->forward(arrays_.view(), loaded_.kv->views(), arrays_.logit_rows(),
-                         {logits_.data(), device.activation_dtype(), rows, vocab, vocab});
+                         {logits_.data(), device.activation_dtype(), rows, vocab, vocab},
+                         followed ? look_ahead_->hidden(decoding + prefill) : kernels::Mat{});
   if (rows > 0) {
     device.copy_to_host(logits_host_.data(), logits_.data(),
                         static_cast<size_t>(rows * vocab) * sizeof(float));
@@ -258,6 +281,7 @@ Status Batch::forward() {
   const int64_t ns = clock_.now_ns() - begin_ns;
   pace_.learn(decoding, prefill, ns);
   if (prefill == 0) cost_.learn(decoding, ns);
+  only_decode_ = prefill == 0;
   return {};
 }
 
@@ -278,10 +302,32 @@ void Batch::hand_out() {
       m->sequence->advance(1);
       ++taken;
     }
-    drafted_tokens_.add(static_cast<uint64_t>(drafted));
-    accepted_tokens_.add(taken);
+    if (drafted > 0) {
+      const auto source = static_cast<size_t>(m->speculation->source());
+      drafted_tokens_[source]->add(static_cast<uint64_t>(drafted));
+      accepted_tokens_[source]->add(taken);
+    }
     row += 1 + static_cast<size_t>(drafted);
   }
+}
+
+// The draft layer follows the step; if it cannot, the answers go on without it.
+void Batch::follow() {
+  followers_.clear();
+  for (Member* m : in_step_) {
+    if (m->over || !m->speculation || !m->speculation->layer_follows()) continue;
+    followers_.push_back(
+        {.sequence = &*m->sequence,
+         .speculation = &*m->speculation,
+         .past = m->past,
+         .first = m->first,
+         .writes = m->waiting() == 1 && m->sequence->tokens().size() > m->job->prompt.ids.size()});
+  }
+  if (followers_.empty()) return;
+  const Status done = look_ahead_->follow(followers_, only_decode_);
+  if (done) return;
+  LOG(warn, "draft_layer_stopped", {"error", done.error().message});
+  for (const auto& f : followers_) f.speculation->stop_layer();
 }
 
 // The next token of a member whose tokens are all computed. Whether its answer goes on.
@@ -328,6 +374,7 @@ void Batch::step(const std::function<Status(const Job&)>& interrupted,
   plan();
   if (const Status done = forward(); done) {
     hand_out();
+    follow();
   } else {
     for (Member* m : in_step_) end(*m, done);
   }

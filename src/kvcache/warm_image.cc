@@ -1,6 +1,9 @@
 #include "kvcache/warm_image.h"
 
+#include <algorithm>
 #include <cstring>
+#include <functional>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -65,7 +68,7 @@ Status check_origin(const SafetensorsFile& file, const KvCache& kv, std::string_
     return make_error(ErrorCode::conflict, "the warm-up image has a KV cache of " +
                                                std::string(dtype) + "and the server one of " +
                                                dtype_of(kv))
-        .with_hint("give both the same --kv-dtype");
+        .with_hint("give both the same --kv-dtype and --speculate");
   }
   return {};
 }
@@ -75,6 +78,7 @@ struct Tree {
   int64_t pages = 0;
   std::vector<int32_t> tokens;   ///< [pages, P]
   std::vector<int32_t> parents;  ///< each before its children; -1: none
+  std::vector<bool> inner;       ///< has children
 };
 
 Result<Tree> read_tree(const SafetensorsFile& file, int64_t page_tokens) {
@@ -90,9 +94,11 @@ Result<Tree> read_tree(const SafetensorsFile& file, int64_t page_tokens) {
   TRY(const auto parents, bytes_of(file, "parents", DType::i32, 1, tree.pages));
   copy(tree.tokens, tokens);
   copy(tree.parents, parents);
+  tree.inner.resize(tree.parents.size());
   for (int64_t i = 0; i < tree.pages; ++i) {
     const int32_t parent = tree.parents[static_cast<size_t>(i)];
     if (parent < -1 || parent >= i) return corrupt_image("a page comes before its beginning");
+    if (parent >= 0) tree.inner[static_cast<size_t>(parent)] = true;
   }
   return tree;
 }
@@ -158,15 +164,19 @@ Status write_warm_image(const std::filesystem::path& path, const KvCache& kv,
 
 Result<int64_t> read_warm_image(std::span<const std::byte> image, KvCache& kv,
                                 PrefixCache& prefixes, kernels::Device& device,
-                                std::string_view model) {
+                                std::string_view model, int64_t pages_max) {
   TRY(const auto file, format::parse_safetensors(image));
   TRY_VOID(check_origin(file, kv, model));
   TRY(const Tree tree, read_tree(file, kv.page_tokens()));
-  if (2 * (prefixes.shared_pages() + tree.pages) > kv.pages()) {
+  if (tree.pages > std::min(pages_max, kv.pages_free())) {
+    int64_t bytes = kv.pages() - pages_max + tree.pages;
+    bytes *= std::transform_reduce(kv.views().begin(), kv.views().end(), int64_t{0}, std::plus(),
+                                   page_bytes);
     return make_error(ErrorCode::resource_exhausted,
-                      "the warm-up image has " + std::to_string(tree.pages) +
-                          " pages, more than half of the KV cache's " + std::to_string(kv.pages()))
-        .with_hint("raise --kv-cache-bytes-max, or warm fewer prompts");
+                      "the warm-up image has " + std::to_string(tree.pages) + " pages; of the " +
+                          std::to_string(kv.pages()) + " of the KV cache " +
+                          std::to_string(pages_max) + " can be given away for good")
+        .with_hint("a --kv-cache-bytes-max of " + std::to_string(bytes) + " has room for them");
   }
   const auto views = kv.views();
   std::vector<std::span<const std::byte>> streams;
@@ -177,13 +187,16 @@ Result<int64_t> read_warm_image(std::span<const std::byte> image, KvCache& kv,
   std::vector<int32_t> pages;
   for (int64_t i = 0; i < tree.pages; ++i) {
     const auto page = kv.take_page();
-    CHECK(page.has_value(), "half of a fresh cache is free");
+    CHECK(page.has_value(), "it was free before");
     pages.push_back(*page);
     for (size_t s = 0; s < views.size(); ++s) {
       const int64_t bytes = page_bytes(views[s]);
       device.copy_to_device(views[s].data + *page * bytes, streams[s].data() + i * bytes,
                             static_cast<size_t>(bytes));
     }
+  }
+  for (int64_t i = 0; i < tree.pages; ++i) {
+    if (tree.inner[static_cast<size_t>(i)]) continue;
     const Path path = path_of(tree, pages, i, kv.page_tokens());
     prefixes.insert_for_all(path.tokens, path.pages);
   }

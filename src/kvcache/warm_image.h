@@ -22,9 +22,9 @@ Status write_warm_image(const std::filesystem::path& path, const KvCache& kv,
 
 /// Takes the prefixes of an image into the cache, for all and for good; returns their pages.
 /// Errors: corrupt; conflict when another model or cache dtype computed it; resource_exhausted when
-/// it would fill more than half of the cache.
+/// they are more than `pages_max`.
 Result<int64_t> read_warm_image(std::span<const std::byte> image, KvCache& kv,
                                 PrefixCache& prefixes, kernels::Device& device,
-                                std::string_view model);
+                                std::string_view model, int64_t pages_max);
 
 }  // namespace hadal::kvcache

@@ -16,6 +16,7 @@ namespace hadal::model {
 
 struct LoadOptions {
   int64_t step_tokens_max = 512;  ///< the most tokens of one step; longer prompts take several
+  bool draft_layer = false;       ///< load it where there is one, for Model::draft
 };
 
 /// What a checkpoint holds, without running it.
@@ -47,10 +48,30 @@ class Model {
   /// Bytes of weights that computing one token reads.
   uint64_t decode_weight_bytes() const;
 
-  /// Runs one step: extends the caches by its tokens and writes the logits of the chosen ones.
-  /// Shapes: rows [n] device indices into the step's tokens; logits [n, V].
+  /// Runs one step: extends the caches by its tokens and writes the logits of the chosen ones, and
+  /// the hidden states of all where they are wanted.
+  /// Shapes: rows [n] device indices into the step's tokens; logits [n, V]; hidden empty or [T,
+  /// hidden_width()].
   void forward(const kernels::StepView& step, std::span<const kernels::KvView> kv,
-               const int32_t* rows, kernels::Mat logits);
+               const int32_t* rows, kernels::Mat logits, kernels::Mat hidden = {});
+
+  /// Whether draft may be called: a draft layer was wanted and found.
+  bool can_draft() const;
+  /// Elements of a token's hidden state.
+  int64_t hidden_width() const;
+  /// What draft computes with; all on the device.
+  struct DraftArgs {
+    kernels::Mat hidden;               ///< [n, hidden_width()], of tokens
+    const int32_t* sources = nullptr;  ///< [T], whose state each token of the step comes after
+    const int32_t* rows = nullptr;     ///< [k], the step's tokens whose guesses are wanted
+    kernels::Mat logits;               ///< out [k, V]
+    kernels::Mat next;                 ///< out [k, hidden_width()]: states to guess on from
+  };
+  /// Guesses ahead with the draft layer, which extends its own caches. Token t of the step is the
+  /// one after the token of its hidden state, and stands at that token's position; its logits are
+  /// those of the token after it.
+  void draft(const kernels::StepView& step, std::span<const kernels::KvView> kv,
+             const DraftArgs& args);
 
  private:
   friend Result<ModelSummary> summarize(const format::Checkpoint& checkpoint,

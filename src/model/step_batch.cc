@@ -22,7 +22,7 @@ Status StepBatch::set(kernels::Device& device, std::span<const StepSequence> seq
   const auto count = static_cast<int64_t>(sequences.size());
   host_.clear();
   host_.reserve(
-      static_cast<size_t>(3 * tokens + 2 * count + 1 + count * blocks_max + logit_count_));
+      static_cast<size_t>(4 * tokens + 2 * count + 1 + count * blocks_max + logit_count_));
 
   for (const StepSequence& s : sequences)
     host_.insert(host_.end(), s.tokens.begin(), s.tokens.end());
@@ -51,6 +51,11 @@ Status StepBatch::set(kernels::Device& device, std::span<const StepSequence> seq
     begin += static_cast<int32_t>(s.tokens.size());
     for (auto n = static_cast<int32_t>(s.logits); n > 0; --n) host_.push_back(begin - n);
   }
+  for (const StepSequence& s : sequences) {
+    for (size_t i = 0; i < s.tokens.size(); ++i) {
+      host_.push_back(static_cast<int32_t>(s.source + static_cast<int64_t>(i)));
+    }
+  }
 
   const size_t bytes = host_.size() * sizeof(int32_t);
   if (device_buffer_.bytes() < bytes) {
@@ -68,6 +73,7 @@ Status StepBatch::set(kernels::Device& device, std::span<const StepSequence> seq
   view_.block_table = view_.seq_begin + count + 1;
   view_.slots = view_.block_table + count * blocks_max;
   logit_rows_ = view_.slots + count;
+  sources_ = logit_rows_ + logit_count_;
   return {};
 }
 
