@@ -26,9 +26,15 @@ int64_t page_bytes(const kernels::KvView& v) {
 
 std::string stream_name(size_t id) { return "stream." + std::to_string(id); }
 
-std::string dtype_of(const KvCache& kv) {
+// The cache dtypes of the streams, in order: "28 x f16, 2 x f32".
+std::string dtypes_of(const KvCache& kv) {
   std::string text;
-  for (const kernels::KvView& v : kv.views()) text.append(dtype_name(v.dtype)).append(" ");
+  const auto views = kv.views();
+  for (size_t i = 0, run = 0; i < views.size(); i += run) {
+    for (run = 1; i + run < views.size() && views[i + run].dtype == views[i].dtype;) ++run;
+    text.append(i == 0 ? "" : ", ").append(std::to_string(run)).append(" x ");
+    text.append(dtype_name(views[i].dtype));
+  }
   return text;
 }
 
@@ -64,10 +70,10 @@ Status check_origin(const SafetensorsFile& file, const KvCache& kv, std::string_
     return make_error(ErrorCode::conflict, "the warm-up image was computed by another model")
         .with_hint("make it again with `hadal cache build`");
   }
-  if (dtype != dtype_of(kv)) {
+  if (dtype != dtypes_of(kv)) {
     return make_error(ErrorCode::conflict, "the warm-up image has a KV cache of " +
-                                               std::string(dtype) + "and the server one of " +
-                                               dtype_of(kv))
+                                               std::string(dtype) + ", the server one of " +
+                                               dtypes_of(kv))
         .with_hint("give both the same --kv-dtype and --speculate");
   }
   return {};
@@ -135,7 +141,7 @@ Status write_warm_image(const std::filesystem::path& path, const KvCache& kv,
   format::SafetensorsWriter header;
   header.add_metadata("hadal_warm_image", kVersion);
   header.add_metadata("model", model);
-  header.add_metadata("kv_dtype", dtype_of(kv));
+  header.add_metadata("kv_dtype", dtypes_of(kv));
   TRY_VOID(header.add_tensor("tokens", DType::i32, {n, kv.page_tokens()}));
   TRY_VOID(header.add_tensor("parents", DType::i32, {n}));
   const auto views = kv.views();

@@ -43,7 +43,8 @@ class Warm(Test):
                                       "--deterministic"))
         self.assertEqual(built["prompts"], 2)
         cold = self.answer("--prefix-cache=false", "--deterministic")
-        warm = self.answer("--deterministic", "--warm", self.path("hot.image"), "--warm-key", public)
+        warm = self.answer("--deterministic", "--warm", self.path("hot.image"),
+                           "--warm-key", public)
         cached = warm["usage"]["prompt_tokens_details"]["cached_tokens"]
         self.assertGreater(cached, 0.8 * warm["usage"]["prompt_tokens"])
         self.assertEqual(warm["choices"], cold["choices"])
