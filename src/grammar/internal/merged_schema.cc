@@ -1,0 +1,552 @@
+#include "grammar/internal/merged_schema.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+
+namespace hadal::grammar::internal {
+namespace {
+
+using json::Value;
+
+constexpr size_t kSchemasMax = 256;
+constexpr int64_t kCountMax = 1'000'000'000;
+constexpr int kDisjointDepthMax = 4;
+
+// What keywords speak of; everything else is an annotation or has a place of its own below.
+constexpr std::pair<std::string_view, uint32_t> kMentions[] = {
+    {"minLength", kString},
+    {"maxLength", kString},
+    {"pattern", kString},
+    {"format", kString},
+    {"minimum", kNumber},
+    {"maximum", kNumber},
+    {"exclusiveMinimum", kNumber},
+    {"exclusiveMaximum", kNumber},
+    {"multipleOf", kNumber},
+    {"items", kArray},
+    {"prefixItems", kArray},
+    {"additionalItems", kArray},
+    {"minItems", kArray},
+    {"maxItems", kArray},
+    {"uniqueItems", kArray},
+    {"properties", kObject},
+    {"required", kObject},
+    {"additionalProperties", kObject},
+    {"patternProperties", kObject},
+    {"propertyNames", kObject},
+    {"minProperties", kObject},
+    {"maxProperties", kObject},
+    {"unevaluatedProperties", kObject},
+};
+
+// What restricts values in ways that a grammar cannot follow, or only at a great cost.
+constexpr std::string_view kUnknown[] = {
+    "not",           "if",          "dependentRequired", "dependentSchemas",
+    "dependencies",  "contains",    "unevaluatedItems",  "$dynamicRef",
+    "$recursiveRef", "minContains", "maxContains",
+};
+
+bool same(const Value& a, const Value& b) {
+  if (a.is_number() && b.is_number()) return a.as_double() == b.as_double();
+  return a == b;
+}
+
+bool contains(const std::vector<const Value*>& values, const Value& value) {
+  return std::ranges::any_of(values, [&](const Value* v) { return same(*v, value); });
+}
+
+// "%7E" and the like in a reference.
+std::string percent_decoded(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    uint8_t byte = 0;
+    const char* const digits = text.data() + i + 1;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
+      out += static_cast<char>(byte);
+      i += 2;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+// One step of a JSON pointer. Source: RFC 6901.
+std::string unescaped(std::string_view step) {
+  std::string out;
+  for (size_t i = 0; i < step.size(); ++i) {
+    if (step[i] == '~' && i + 1 < step.size() && (step[i + 1] == '0' || step[i + 1] == '1')) {
+      out += step[++i] == '0' ? '~' : '/';
+    } else {
+      out += step[i];
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Type type_of(const Value& value) {
+  if (value.is_null()) return kNull;
+  if (value.is_bool()) return kBoolean;
+  if (value.is_string()) return kString;
+  if (value.is_array()) return kArray;
+  if (value.is_object()) return kObject;
+  const double number = value.as_double();
+  return value.is_int() || number == static_cast<double>(
+                                         static_cast<int64_t>(std::clamp(number, -1e18, 1e18)))
+             ? kInteger
+             : kNumber;
+}
+
+void Conjunction::add(const Value& schema) {
+  if (std::ranges::find(schemas, &schema) == schemas.end()) schemas.push_back(&schema);
+}
+
+SchemaReader::SchemaReader(const Value& root, std::string place)
+    : root_(&root), prefix_(std::move(place)) {}
+
+std::string SchemaReader::place_of(const Value& schema) const {
+  std::string path;
+  for (const Value* at = &schema; at != root_;) {
+    const auto found = places_.find(at);
+    if (found == places_.end()) break;
+    path.insert(0, "/" + found->second.segment);
+    at = found->second.parent;
+  }
+  return prefix_ + (path.empty() ? "" : "#" + path);
+}
+
+void SchemaReader::name(const Value& part, const Value& parent, std::string segment) {
+  if (&part != root_) places_.try_emplace(&part, Place{&parent, std::move(segment)});
+}
+
+Error SchemaReader::wrong(const Value& schema, std::string_view key, const std::string& why) const {
+  return invalid_argument(place_of(schema) + ": " + std::string(key) + " " + why);
+}
+
+Error SchemaReader::cannot(const Value& schema, std::string_view key,
+                           const std::string& why) const {
+  return unsupported(place_of(schema) + ": " + std::string(key) + " " + why);
+}
+
+Result<const Value*> SchemaReader::part(const Value& schema, std::string_view key) {
+  const Value* found = schema.find(key);
+  if (found == nullptr || !(found->is_object() || found->is_bool())) {
+    return wrong(schema, key, "must be a schema: an object, true or false");
+  }
+  name(*found, schema, std::string(key));
+  return found;
+}
+
+// The schemas themselves, and all that they refer to or include.
+Result<SchemaReader::Schemas> SchemaReader::collect(const Conjunction& all) {
+  Conjunction found{all.schemas, {}};
+  for (size_t i = 0; i < found.schemas.size(); ++i) {
+    if (found.schemas.size() > kSchemasMax) {
+      return too_large(place_of(*found.schemas[i]) + ": more than " + std::to_string(kSchemasMax) +
+                       " schemas must hold at once");
+    }
+    const Value& s = *found.schemas[i];
+    if (!s.is_object()) continue;
+    if (const Value* ref = s.find("$ref")) {
+      if (!ref->is_string()) return wrong(s, "$ref", "must be a string");
+      TRY(const Value* target, resolve(s, ref->as_string()));
+      found.add(*target);
+    }
+    const Value* list = s.find("allOf");
+    if (list == nullptr) continue;
+    if (!list->is_array() || list->as_array().empty()) {
+      return wrong(s, "allOf", "must be a list of schemas");
+    }
+    for (size_t j = 0; j < list->as_array().size(); ++j) {
+      name(list->as_array()[j], s, "allOf/" + std::to_string(j));
+      found.add(list->as_array()[j]);
+    }
+  }
+  return std::move(found.schemas);
+}
+
+Result<const Value*> SchemaReader::resolve(const Value& schema, const std::string& reference) {
+  if (!reference.starts_with('#')) {
+    return cannot(schema, "$ref", "must point into this schema: \"#/$defs/name\"");
+  }
+  const std::string pointer = percent_decoded(std::string_view(reference).substr(1));
+  if (!pointer.empty() && pointer[0] != '/') {
+    return cannot(schema, "$ref",
+                  "must be a JSON pointer: \"#/$defs/name\"; anchors are not known");
+  }
+  const Value* at = root_;
+  for (size_t i = 0; i < pointer.size();) {
+    const size_t end = std::min(pointer.find('/', i + 1), pointer.size());
+    const std::string step = unescaped(std::string_view(pointer).substr(i + 1, end - i - 1));
+    const Value* next = at->find(step);
+    size_t index = 0;
+    if (at->is_array() &&
+        std::from_chars(step.data(), step.data() + step.size(), index).ec == std::errc() &&
+        index < at->as_array().size()) {
+      next = &at->as_array()[index];
+    }
+    if (next == nullptr) return wrong(schema, "$ref", "points to nothing in this schema");
+    at = next;
+    i = end;
+  }
+  if (!at->is_object() && !at->is_bool()) return wrong(schema, "$ref", "points to no schema");
+  if (!pointer.empty()) name(*at, *root_, pointer.substr(1));
+  return at;
+}
+
+Result<MergedSchema> SchemaReader::merge(const Conjunction& all) {
+  MergedSchema out;
+  out.place = all.schemas.empty() ? prefix_ : place_of(*all.schemas[0]);
+  TRY(const Schemas schemas, collect(all));
+  for (const Value* s : schemas) TRY_VOID(read(*s, out, all));
+  if (out.impossible) return out;
+  TRY_VOID(merge_arrays(schemas, out));
+  TRY_VOID(merge_objects(schemas, out));
+  TRY_VOID(merge_names(schemas, out));
+  return out;
+}
+
+Status SchemaReader::read(const Value& schema, MergedSchema& out, const Conjunction& all) {
+  if (schema.is_bool()) {
+    out.impossible |= !schema.as_bool();
+    return {};
+  }
+  if (!schema.is_object()) {
+    return invalid_argument(place_of(schema) + ": a schema must be an object, true or false");
+  }
+  TRY_VOID(check_keywords(schema, out));
+  TRY_VOID(read_types(schema, out));
+  TRY_VOID(read_values(schema, out));
+  TRY_VOID(read_strings(schema, out));
+  TRY_VOID(read_numbers(schema, out));
+  TRY_VOID(read_alternatives(schema, out, all));
+  TRY_VOID(read_count(schema, "minItems", "maxItems", out.item_count));
+  return read_count(schema, "minProperties", "maxProperties", out.property_count);
+}
+
+Status SchemaReader::check_keywords(const Value& schema, MergedSchema& out) {
+  for (const auto& [key, value] : schema.as_object()) {
+    for (const auto& [known, types] : kMentions) {
+      if (key == known) out.mentions |= types;
+    }
+    if (std::ranges::find(kUnknown, key) != std::end(kUnknown)) {
+      return cannot(schema, key, "cannot be enforced");
+    }
+  }
+  if (const Value* unique = schema.find("uniqueItems")) {
+    if (!unique->is_bool()) return wrong(schema, "uniqueItems", "must be true or false");
+    if (unique->as_bool()) return cannot(schema, "uniqueItems", "cannot be enforced");
+  }
+  if (const Value* multiple = schema.find("multipleOf")) {
+    const Value* type = schema.find("type");
+    const bool all_integers =
+        type != nullptr && type->is_string() && type->as_string() == "integer";
+    if (!multiple->is_number()) return wrong(schema, "multipleOf", "must be a number");
+    if (multiple->as_double() != 1 || !all_integers) {
+      return cannot(schema, "multipleOf", "cannot be enforced, but for 1 and integers");
+    }
+  }
+  if (const Value* rest = schema.find("unevaluatedProperties")) {
+    // Properties that are not listed are left out anyway, unless something says otherwise.
+    if (!rest->is_bool() || schema.find("additionalProperties") != nullptr) {
+      return cannot(schema, "unevaluatedProperties",
+                    "must be true or false, without additionalProperties");
+    }
+  }
+  return {};
+}
+
+Status SchemaReader::read_types(const Value& schema, MergedSchema& out) {
+  const Value* type = schema.find("type");
+  if (type == nullptr) return {};
+  constexpr std::pair<std::string_view, uint32_t> kNames[] = {
+      {"null", kNull},   {"boolean", kBoolean},          {"integer", kInteger}, {"string", kString},
+      {"array", kArray}, {"number", kNumber | kInteger}, {"object", kObject},
+  };
+  const json::Array one{*type};
+  uint32_t types = 0;
+  for (const Value& t : type->is_array() ? type->as_array() : one) {
+    const auto known = std::ranges::find_if(
+        kNames, [&](const auto& n) { return t.is_string() && t.as_string() == n.first; });
+    if (known == std::end(kNames)) {
+      return wrong(schema, "type",
+                   "must be null, boolean, integer, number, string, array, object or a list of "
+                   "these");
+    }
+    types |= known->second;
+  }
+  out.types &= types;
+  out.has_types = true;
+  return {};
+}
+
+Status SchemaReader::read_values(const Value& schema, MergedSchema& out) {
+  std::vector<const Value*> values;
+  bool found = false;
+  for (const auto& [key, value] : schema.as_object()) {
+    if (key == "const") {
+      values.push_back(&value);
+    } else if (key == "enum") {
+      if (!value.is_array()) return wrong(schema, "enum", "must be a list");
+      for (const Value& v : value.as_array()) values.push_back(&v);
+    } else {
+      continue;
+    }
+    if (found) std::erase_if(values, [&](const Value* v) { return !same(*v, value); });
+    found = true;
+  }
+  if (!found) return {};
+  if (out.values) std::erase_if(values, [&](const Value* v) { return !contains(*out.values, *v); });
+  out.values = std::move(values);
+  return {};
+}
+
+Status SchemaReader::read_strings(const Value& schema, MergedSchema& out) {
+  TRY_VOID(read_count(schema, "minLength", "maxLength", out.length));
+  for (const auto& [key, slot] : {std::pair{"pattern", &out.pattern}, {"format", &out.format}}) {
+    const Value* v = schema.find(key);
+    if (v == nullptr) continue;
+    if (!v->is_string()) return wrong(schema, key, "must be a string");
+    if (*slot != nullptr && **slot != *v) {
+      return cannot(schema, key, "cannot be enforced beside another one");
+    }
+    *slot = v;
+  }
+  return {};
+}
+
+Status SchemaReader::read_numbers(const Value& schema, MergedSchema& out) {
+  const auto tighten = [&](std::string_view key, bool is_low, bool exclusive) -> Status {
+    const Value* v = schema.find(key);
+    if (v == nullptr) return {};
+    if (!v->is_number()) return wrong(schema, key, "must be a number");
+    std::optional<Bound>& bound = is_low ? out.low : out.high;
+    const double now = v->as_double();
+    const double before = bound ? bound->value.as_double() : now;
+    if (!bound || (is_low ? now > before : now < before)) {
+      bound = Bound{*v, exclusive};
+    } else if (now == before) {
+      bound->exclusive |= exclusive;
+    }
+    return {};
+  };
+  TRY_VOID(tighten("minimum", true, false));
+  TRY_VOID(tighten("maximum", false, false));
+  TRY_VOID(tighten("exclusiveMinimum", true, true));
+  return tighten("exclusiveMaximum", false, true);
+}
+
+Status SchemaReader::read_alternatives(const Value& schema, MergedSchema& out,
+                                       const Conjunction& all) {
+  for (const char* key : {"anyOf", "oneOf"}) {
+    const Value* list = schema.find(key);
+    if (list == nullptr || out.alternatives != nullptr) continue;
+    if (std::ranges::find(all.decided, list) != all.decided.end()) continue;
+    if (!list->is_array() || list->as_array().empty()) {
+      return wrong(schema, key, "must be a list of schemas");
+    }
+    name(*list, schema, key);
+    out.alternatives = list;
+    out.exclusive = std::string_view(key) == "oneOf";
+  }
+  return {};
+}
+
+Status SchemaReader::read_count(const Value& schema, std::string_view min, std::string_view max,
+                                Counts& out) {
+  for (const auto key : {min, max}) {
+    const Value* v = schema.find(key);
+    if (v == nullptr) continue;
+    if (!v->is_number() || type_of(*v) != kInteger || v->as_double() < 0) {
+      return wrong(schema, key, "must be an integer that is not negative");
+    }
+    if (v->as_double() > kCountMax) return cannot(schema, key, "is too large");
+    const auto count = static_cast<uint32_t>(v->as_double());
+    if (key == min) out.min = std::max(out.min, count);
+    if (key == max) out.max = std::min(out.max, count);
+  }
+  return {};
+}
+
+Status SchemaReader::merge_arrays(const Schemas& schemas, MergedSchema& out) {
+  struct List {
+    const json::Array* first = nullptr;
+    const Value* rest = nullptr;
+    std::string key;
+    const Value* schema;
+  };
+  std::vector<List> lists;
+  for (const Value* s : schemas) {
+    if (!s->is_object()) continue;
+    List list{.key = "prefixItems", .schema = s};
+    const Value* items = s->find("items");
+    const char* rest_key = "items";
+    const Value* prefix = s->find("prefixItems");
+    if (items != nullptr && items->is_array()) {  // draft 7
+      prefix = items;
+      list.key = "items";
+      rest_key = "additionalItems";
+    }
+    if (prefix != nullptr && !prefix->is_array()) return wrong(*s, list.key, "must be a list");
+    if (prefix != nullptr) list.first = &prefix->as_array();
+    if (s->find(rest_key) != nullptr) {
+      TRY(list.rest, part(*s, rest_key));
+    }
+    lists.push_back(std::move(list));
+  }
+  size_t length = 0;
+  for (const List& l : lists) length = std::max(length, l.first ? l.first->size() : 0);
+  out.prefix.resize(length);
+  for (const List& l : lists) {
+    for (size_t i = 0; i < length; ++i) {
+      if (l.first != nullptr && i < l.first->size()) {
+        name((*l.first)[i], *l.schema, l.key + "/" + std::to_string(i));
+        out.prefix[i].add((*l.first)[i]);
+      } else if (l.rest != nullptr) {
+        out.prefix[i].add(*l.rest);
+      }
+    }
+    if (l.rest == nullptr) continue;
+    if (!out.items) out.items.emplace();
+    out.items->add(*l.rest);
+  }
+  return {};
+}
+
+Status SchemaReader::merge_objects(const Schemas& schemas, MergedSchema& out) {
+  std::map<std::string, size_t, std::less<>> index;
+  std::vector<std::vector<const Value*>> listed_by;
+  const auto property = [&](const std::string& key) {
+    const auto [at, is_new] = index.emplace(key, out.properties.size());
+    if (is_new) {
+      out.properties.push_back({.name = key});
+      listed_by.emplace_back();
+    }
+    return at->second;
+  };
+  for (const Value* s : schemas) {
+    const Value* properties = s->find("properties");
+    if (properties == nullptr) continue;
+    if (!properties->is_object()) return wrong(*s, "properties", "must be an object");
+    for (const auto& [key, schema] : properties->as_object()) {
+      const size_t i = property(key);
+      name(schema, *s, "properties/" + key);
+      out.properties[i].schema.add(schema);
+      listed_by[i].push_back(s);
+    }
+  }
+  for (const Value* s : schemas) {
+    const Value* required = s->find("required");
+    if (required == nullptr) continue;
+    if (!required->is_array()) return wrong(*s, "required", "must be a list of names");
+    for (const Value& key : required->as_array()) {
+      if (!key.is_string()) return wrong(*s, "required", "must be a list of names");
+      out.properties[property(key.as_string())].required = true;
+    }
+  }
+  for (const Value* s : schemas) {
+    if (s->find("additionalProperties") == nullptr) continue;
+    TRY(const Value* rest, part(*s, "additionalProperties"));
+    for (size_t i = 0; i < out.properties.size(); ++i) {
+      const bool listed = std::ranges::find(listed_by[i], s) != listed_by[i].end();
+      if (!listed) out.properties[i].schema.add(*rest);
+    }
+    if (!out.additional) out.additional.emplace();
+    out.additional->add(*rest);
+  }
+  return {};
+}
+
+// Rules for the names of properties are known where no property has a name of its own.
+Status SchemaReader::merge_names(const Schemas& schemas, MergedSchema& out) {
+  for (const Value* s : schemas) {
+    const bool has_names = s->find("propertyNames") != nullptr;
+    const Value* patterns = s->find("patternProperties");
+    if (!has_names && patterns == nullptr) continue;
+    const char* key = has_names ? "propertyNames" : "patternProperties";
+    if (!out.properties.empty()) return cannot(*s, key, "cannot be enforced beside properties");
+    if (has_names) {
+      TRY(const Value* names, part(*s, "propertyNames"));
+      if (!out.names) out.names.emplace();
+      out.names->add(*names);
+    }
+    if (patterns == nullptr) continue;
+    if (!patterns->is_object()) return wrong(*s, "patternProperties", "must be an object");
+    const bool is_only = patterns->as_object().size() == 1 && out.name_pattern == nullptr;
+    const Value* rest = s->find("additionalProperties");
+    const bool closed = rest == nullptr || (rest->is_bool() && !rest->as_bool());
+    if (!is_only || has_names || !closed || schemas.size() > 1) {
+      return cannot(*s, "patternProperties",
+                    "is known with one pattern, without propertyNames, allOf and other additional "
+                    "properties");
+    }
+    const auto& [pattern, schema] = patterns->as_object()[0];
+    name(schema, *s, "patternProperties/" + pattern);
+    out.name_pattern = &pattern;
+    out.additional.emplace();
+    out.additional->add(schema);
+  }
+  return {};
+}
+
+Result<std::optional<Conjunction>> SchemaReader::choose(const Conjunction& all,
+                                                        const Value& alternatives, size_t index) {
+  const Value& chosen = alternatives.as_array()[index];
+  name(chosen, alternatives, std::to_string(index));
+  Conjunction out = all;
+  out.decided.push_back(&alternatives);
+  TRY(const Schemas included, collect({{&chosen}, {}}));
+  for (const Value* s : included) {
+    for (const char* key : {"anyOf", "oneOf"}) {
+      const Value* list = s->find(key);
+      if (list != nullptr && std::ranges::find(out.decided, list) != out.decided.end()) {
+        return std::optional<Conjunction>();
+      }
+    }
+  }
+  out.add(chosen);
+  return std::optional(std::move(out));
+}
+
+Result<bool> SchemaReader::are_disjoint(const MergedSchema& a, const MergedSchema& b, int depth) {
+  if (a.impossible || b.impossible) return true;
+  const auto allows = [](const MergedSchema& m, const Value& v) {
+    return (m.types & type_of(v)) != 0 && (!m.values || contains(*m.values, v));
+  };
+  for (const auto& [one, other] : {std::pair{&a, &b}, {&b, &a}}) {
+    if (!one->values) continue;
+    if (std::ranges::none_of(
+            *one->values, [&](const Value* v) { return allows(*one, *v) && allows(*other, *v); })) {
+      return true;
+    }
+  }
+  const uint32_t shared = a.types & b.types;
+  if (shared == 0) return true;
+  if (shared != kObject || depth >= kDisjointDepthMax) return false;
+  for (const auto& p : a.properties) {
+    const auto q = std::ranges::find(b.properties, p.name, &MergedSchema::Property::name);
+    if (q == b.properties.end() || !p.required || !q->required) continue;
+    TRY(const MergedSchema left, merge(p.schema));
+    TRY(const MergedSchema right, merge(q->schema));
+    TRY(const bool apart, are_disjoint(left, right, depth + 1));
+    if (apart) return true;
+  }
+  for (const auto& [one, other] : {std::pair{&a, &b}, {&b, &a}}) {
+    if (!other->additional) continue;
+    TRY(const MergedSchema rest, merge(*other->additional));
+    if (!rest.impossible) continue;
+    for (const auto& p : one->properties) {
+      const bool listed =
+          std::ranges::find(other->properties, p.name, &MergedSchema::Property::name) !=
+          other->properties.end();
+      if (p.required && !listed) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace hadal::grammar::internal
