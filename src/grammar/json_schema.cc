@@ -48,10 +48,11 @@ Result<JsonGrammar::Members> JsonGrammar::members(const json::Value& schema,
   const bool counted = m.property_count.min > 0 || m.property_count.max != UINT32_MAX;
   if (m.alternatives != nullptr || m.values || m.names || m.name_pattern != nullptr || counted ||
       (types_meant(m) & internal::kObject) == 0) {
-    return unsupported(place +
-                       ": this model's tool calls need parameters that are one object with listed "
-                       "properties: no anyOf, oneOf, enum, propertyNames or numbers of properties "
-                       "at its top");
+    return invalid_argument(
+        place +
+        ": this model's tool calls need parameters that are one object with listed "
+        "properties: no anyOf, oneOf, enum, propertyNames or numbers of properties "
+        "at its top");
   }
   Members out;
   out.others_allowed = m.properties.empty() && !m.additional;
@@ -60,9 +61,9 @@ Result<JsonGrammar::Members> JsonGrammar::members(const json::Value& schema,
     const bool any = rest.types == internal::kAllTypes && rest.mentions == 0 && !rest.values &&
                      rest.alternatives == nullptr && !rest.impossible;
     if (!any) {
-      return unsupported(place +
-                         ": this model's tool calls know additionalProperties as true or "
-                         "false only");
+      return invalid_argument(place +
+                              ": this model's tool calls know additionalProperties as true or "
+                              "false only");
     }
     out.others_allowed = true;
   }

@@ -33,8 +33,7 @@ class JsonGrammar {
   Expr any_value_but_string();
 
   /// A value of the schema. `place` stands in front of places in messages. `schema` must outlive
-  /// this. Errors: invalid_argument for what is no schema, unsupported for what cannot be
-  /// enforced, too_large.
+  /// this. Errors: invalid_argument for what is no schema or cannot be enforced; too_large.
   Result<Expr> value(const json::Value& schema, const std::string& place);
 
   /// The members of an object of the schema, for formats that do not write objects as JSON.
@@ -49,7 +48,7 @@ class JsonGrammar {
     bool others_allowed = false;  ///< any, besides those listed
   };
   /// `end`: what a bare text must not contain, as it stands behind it. Errors: as value();
-  /// unsupported for a schema that is more than one list of properties.
+  /// invalid_argument for a schema that is more than one list of properties.
   Result<Members> members(const json::Value& schema, const std::string& place,
                           std::string_view end);
 

@@ -270,7 +270,8 @@ TEST(JsonSchemaTest, References) {
            {"type": "null"}]}}, "required": ["v", "next"]}}})",
        {R"({"v": 1, "next": null})", R"({"v": 1, "next": {"v": 2, "next": null}})"},
        {R"({"v": 1})", R"({"v": 1, "next": {}})"}},
-      {R"({"type": "object", "properties": {"children": {"type": "array", "items": {"$ref": "#"}}}})",
+      {R"({"type": "object", "properties": {"children": {"type": "array",
+           "items": {"$ref": "#"}}}})",
        {"{}", R"({"children": [{}, {"children": []}]})"},
        {R"({"children": [1]})"}},
       {R"({"$ref": "#/$defs/n", "maximum": 5, "$defs": {"n": {"type": "integer", "minimum": 3}}})",
@@ -289,51 +290,48 @@ TEST(JsonSchemaTest, AChoiceThatLeadsBackToItselfAddsNothing) {
 TEST(JsonSchemaTest, SaysWhatItCannotDoAndWhere) {
   struct Bad {
     std::string schema;
-    ErrorCode code;
     std::string message;
   };
-  const auto unsupported_code = ErrorCode::unsupported;
-  const auto invalid = ErrorCode::invalid_argument;
   const Bad cases[] = {
-      {R"({"properties": {"a": {"not": {}}}})", unsupported_code, "schema#/properties/a: not"},
-      {R"({"if": {}})", unsupported_code, "schema: if cannot be enforced"},
-      {R"({"items": {"contains": {}}})", unsupported_code, "schema#/items: contains"},
-      {R"({"uniqueItems": true})", unsupported_code, "uniqueItems"},
-      {R"({"type": "number", "multipleOf": 0.5})", unsupported_code, "multipleOf"},
-      {R"({"$ref": "other.json"})", unsupported_code, "$ref must point into this schema"},
-      {R"({"$ref": "#/$defs/x"})", invalid, "$ref points to nothing"},
-      {R"({"$ref": "#anchor"})", unsupported_code, "anchors"},
-      {R"s({"pattern": "^(?=a)"})s", unsupported_code, "schema: pattern: look-around"},
-      {R"({"pattern": "a\\1"})", unsupported_code, "the escape \\1 is not known"},
-      {R"s({"pattern": "(a"})s", invalid, "a group has no end"},
-      {R"s({"pattern": "a(b$)"})s", unsupported_code, "^ and $"},
-      {R"({"pattern": "a", "maxLength": 3})", unsupported_code, "pattern beside minLength"},
-      {R"({"oneOf": [{"type": "integer"}, {"type": "number"}]})", unsupported_code,
+      {R"({"properties": {"a": {"not": {}}}})", "schema#/properties/a: not"},
+      {R"({"if": {}})", "schema: if cannot be enforced"},
+      {R"({"items": {"contains": {}}})", "schema#/items: contains"},
+      {R"({"uniqueItems": true})", "uniqueItems"},
+      {R"({"type": "number", "multipleOf": 0.5})", "multipleOf"},
+      {R"({"$ref": "other.json"})", "$ref must point into this schema"},
+      {R"({"$ref": "#/$defs/x"})", "$ref points to nothing"},
+      {R"({"$ref": "#anchor"})", "anchors"},
+      {R"s({"pattern": "^(?=a)"})s", "schema: pattern: look-around"},
+      {R"({"pattern": "a\\1"})", "the escape \\1 is not known"},
+      {R"s({"pattern": "(a"})s", "a group has no end"},
+      {R"s({"pattern": "a(b$)"})s", "^ and $"},
+      {R"({"pattern": "a", "maxLength": 3})", "pattern beside minLength"},
+      {R"({"oneOf": [{"type": "integer"}, {"type": "number"}]})",
        "schema#/oneOf: alternatives 0 and 1 of oneOf may both match"},
-      {R"({"properties": {"a": {}}, "minProperties": 1})", unsupported_code, "minProperties"},
-      {R"({"properties": {"a": {}}, "patternProperties": {"b": {}}})", unsupported_code,
+      {R"({"properties": {"a": {}}, "minProperties": 1})", "minProperties"},
+      {R"({"properties": {"a": {}}, "patternProperties": {"b": {}}})",
        "patternProperties"},
-      {R"({"dependentRequired": {}})", unsupported_code, "dependentRequired"},
-      {R"({"type": "object", "unevaluatedProperties": {"type": "null"}})", unsupported_code,
+      {R"({"dependentRequired": {}})", "dependentRequired"},
+      {R"({"type": "object", "unevaluatedProperties": {"type": "null"}})",
        "unevaluatedProperties"},
-      {R"({"minimum": 12345678901234567890})", unsupported_code, "16 digits"},
-      {R"({"type": "thing"})", invalid, "schema: type must be"},
-      {R"({"type": 7})", invalid, "schema: type must be"},
-      {R"({"enum": 7})", invalid, "enum must be a list"},
-      {R"({"properties": []})", invalid, "properties must be an object"},
-      {R"({"properties": {"a": 7}})", invalid, "schema#/properties/a: a schema must be"},
-      {R"({"required": [1]})", invalid, "required must be a list of names"},
-      {R"({"minLength": -1})", invalid, "minLength must be an integer"},
-      {R"({"maximum": "x"})", invalid, "maximum must be a number"},
-      {R"({"anyOf": []})", invalid, "anyOf must be a list"},
-      {R"({"items": 3})", invalid, "items must be a schema"},
-      {R"(7)", invalid, "schema: a schema must be an object"},
+      {R"({"minimum": 12345678901234567890})", "16 digits"},
+      {R"({"type": "thing"})", "schema: type must be"},
+      {R"({"type": 7})", "schema: type must be"},
+      {R"({"enum": 7})", "enum must be a list"},
+      {R"({"properties": []})", "properties must be an object"},
+      {R"({"properties": {"a": 7}})", "schema#/properties/a: a schema must be"},
+      {R"({"required": [1]})", "required must be a list of names"},
+      {R"({"minLength": -1})", "minLength must be an integer"},
+      {R"({"maximum": "x"})", "maximum must be a number"},
+      {R"({"anyOf": []})", "anyOf must be a list"},
+      {R"({"items": 3})", "items must be a schema"},
+      {R"(7)", "schema: a schema must be an object"},
   };
   for (const Bad& c : cases) {
     const json::Value schema = parsed(c.schema);
     const auto g = json_schema_grammar(schema);
     ASSERT_FALSE(g) << c.schema;
-    EXPECT_EQ(g.error().code, c.code) << c.schema << "\n" << g.error().message;
+    EXPECT_EQ(g.error().code, ErrorCode::invalid_argument) << c.schema << "\n" << g.error().message;
     EXPECT_NE(g.error().message.find(c.message), std::string::npos) << c.schema << "\n"
                                                                     << g.error().message;
   }

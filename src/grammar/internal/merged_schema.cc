@@ -10,51 +10,7 @@ namespace {
 using json::Value;
 
 constexpr size_t kSchemasMax = 256;
-constexpr int64_t kCountMax = 1'000'000'000;
 constexpr int kDisjointDepthMax = 4;
-
-// What keywords speak of; everything else is an annotation or has a place of its own below.
-constexpr std::pair<std::string_view, uint32_t> kMentions[] = {
-    {"minLength", kString},
-    {"maxLength", kString},
-    {"pattern", kString},
-    {"format", kString},
-    {"minimum", kNumber},
-    {"maximum", kNumber},
-    {"exclusiveMinimum", kNumber},
-    {"exclusiveMaximum", kNumber},
-    {"multipleOf", kNumber},
-    {"items", kArray},
-    {"prefixItems", kArray},
-    {"additionalItems", kArray},
-    {"minItems", kArray},
-    {"maxItems", kArray},
-    {"uniqueItems", kArray},
-    {"properties", kObject},
-    {"required", kObject},
-    {"additionalProperties", kObject},
-    {"patternProperties", kObject},
-    {"propertyNames", kObject},
-    {"minProperties", kObject},
-    {"maxProperties", kObject},
-    {"unevaluatedProperties", kObject},
-};
-
-// What restricts values in ways that a grammar cannot follow, or only at a great cost.
-constexpr std::string_view kUnknown[] = {
-    "not",           "if",          "dependentRequired", "dependentSchemas",
-    "dependencies",  "contains",    "unevaluatedItems",  "$dynamicRef",
-    "$recursiveRef", "minContains", "maxContains",
-};
-
-bool same(const Value& a, const Value& b) {
-  if (a.is_number() && b.is_number()) return a.as_double() == b.as_double();
-  return a == b;
-}
-
-bool contains(const std::vector<const Value*>& values, const Value& value) {
-  return std::ranges::any_of(values, [&](const Value* v) { return same(*v, value); });
-}
 
 // "%7E" and the like in a reference.
 std::string percent_decoded(std::string_view text) {
@@ -127,11 +83,6 @@ Error SchemaReader::wrong(const Value& schema, std::string_view key, const std::
   return invalid_argument(place_of(schema) + ": " + std::string(key) + " " + why);
 }
 
-Error SchemaReader::cannot(const Value& schema, std::string_view key,
-                           const std::string& why) const {
-  return unsupported(place_of(schema) + ": " + std::string(key) + " " + why);
-}
-
 Result<const Value*> SchemaReader::part(const Value& schema, std::string_view key) {
   const Value* found = schema.find(key);
   if (found == nullptr || !(found->is_object() || found->is_bool())) {
@@ -171,12 +122,11 @@ Result<SchemaReader::Schemas> SchemaReader::collect(const Conjunction& all) {
 
 Result<const Value*> SchemaReader::resolve(const Value& schema, const std::string& reference) {
   if (!reference.starts_with('#')) {
-    return cannot(schema, "$ref", "must point into this schema: \"#/$defs/name\"");
+    return wrong(schema, "$ref", "must point into this schema: \"#/$defs/name\"");
   }
   const std::string pointer = percent_decoded(std::string_view(reference).substr(1));
   if (!pointer.empty() && pointer[0] != '/') {
-    return cannot(schema, "$ref",
-                  "must be a JSON pointer: \"#/$defs/name\"; anchors are not known");
+    return wrong(schema, "$ref", "must be a JSON pointer: \"#/$defs/name\"; anchors are not known");
   }
   const Value* at = root_;
   for (size_t i = 0; i < pointer.size();) {
@@ -226,150 +176,6 @@ Status SchemaReader::read(const Value& schema, MergedSchema& out, const Conjunct
   TRY_VOID(read_alternatives(schema, out, all));
   TRY_VOID(read_count(schema, "minItems", "maxItems", out.item_count));
   return read_count(schema, "minProperties", "maxProperties", out.property_count);
-}
-
-Status SchemaReader::check_keywords(const Value& schema, MergedSchema& out) {
-  for (const auto& [key, value] : schema.as_object()) {
-    for (const auto& [known, types] : kMentions) {
-      if (key == known) out.mentions |= types;
-    }
-    if (std::ranges::find(kUnknown, key) != std::end(kUnknown)) {
-      return cannot(schema, key, "cannot be enforced");
-    }
-  }
-  if (const Value* unique = schema.find("uniqueItems")) {
-    if (!unique->is_bool()) return wrong(schema, "uniqueItems", "must be true or false");
-    if (unique->as_bool()) return cannot(schema, "uniqueItems", "cannot be enforced");
-  }
-  if (const Value* multiple = schema.find("multipleOf")) {
-    const Value* type = schema.find("type");
-    const bool all_integers =
-        type != nullptr && type->is_string() && type->as_string() == "integer";
-    if (!multiple->is_number()) return wrong(schema, "multipleOf", "must be a number");
-    if (multiple->as_double() != 1 || !all_integers) {
-      return cannot(schema, "multipleOf", "cannot be enforced, but for 1 and integers");
-    }
-  }
-  if (const Value* rest = schema.find("unevaluatedProperties")) {
-    // Properties that are not listed are left out anyway, unless something says otherwise.
-    if (!rest->is_bool() || schema.find("additionalProperties") != nullptr) {
-      return cannot(schema, "unevaluatedProperties",
-                    "must be true or false, without additionalProperties");
-    }
-  }
-  return {};
-}
-
-Status SchemaReader::read_types(const Value& schema, MergedSchema& out) {
-  const Value* type = schema.find("type");
-  if (type == nullptr) return {};
-  constexpr std::pair<std::string_view, uint32_t> kNames[] = {
-      {"null", kNull},   {"boolean", kBoolean},          {"integer", kInteger}, {"string", kString},
-      {"array", kArray}, {"number", kNumber | kInteger}, {"object", kObject},
-  };
-  const json::Array one{*type};
-  uint32_t types = 0;
-  for (const Value& t : type->is_array() ? type->as_array() : one) {
-    const auto known = std::ranges::find_if(
-        kNames, [&](const auto& n) { return t.is_string() && t.as_string() == n.first; });
-    if (known == std::end(kNames)) {
-      return wrong(schema, "type",
-                   "must be null, boolean, integer, number, string, array, object or a list of "
-                   "these");
-    }
-    types |= known->second;
-  }
-  out.types &= types;
-  out.has_types = true;
-  return {};
-}
-
-Status SchemaReader::read_values(const Value& schema, MergedSchema& out) {
-  std::vector<const Value*> values;
-  bool found = false;
-  for (const auto& [key, value] : schema.as_object()) {
-    if (key == "const") {
-      values.push_back(&value);
-    } else if (key == "enum") {
-      if (!value.is_array()) return wrong(schema, "enum", "must be a list");
-      for (const Value& v : value.as_array()) values.push_back(&v);
-    } else {
-      continue;
-    }
-    if (found) std::erase_if(values, [&](const Value* v) { return !same(*v, value); });
-    found = true;
-  }
-  if (!found) return {};
-  if (out.values) std::erase_if(values, [&](const Value* v) { return !contains(*out.values, *v); });
-  out.values = std::move(values);
-  return {};
-}
-
-Status SchemaReader::read_strings(const Value& schema, MergedSchema& out) {
-  TRY_VOID(read_count(schema, "minLength", "maxLength", out.length));
-  for (const auto& [key, slot] : {std::pair{"pattern", &out.pattern}, {"format", &out.format}}) {
-    const Value* v = schema.find(key);
-    if (v == nullptr) continue;
-    if (!v->is_string()) return wrong(schema, key, "must be a string");
-    if (*slot != nullptr && **slot != *v) {
-      return cannot(schema, key, "cannot be enforced beside another one");
-    }
-    *slot = v;
-  }
-  return {};
-}
-
-Status SchemaReader::read_numbers(const Value& schema, MergedSchema& out) {
-  const auto tighten = [&](std::string_view key, bool is_low, bool exclusive) -> Status {
-    const Value* v = schema.find(key);
-    if (v == nullptr) return {};
-    if (!v->is_number()) return wrong(schema, key, "must be a number");
-    std::optional<Bound>& bound = is_low ? out.low : out.high;
-    const double now = v->as_double();
-    const double before = bound ? bound->value.as_double() : now;
-    if (!bound || (is_low ? now > before : now < before)) {
-      bound = Bound{*v, exclusive};
-    } else if (now == before) {
-      bound->exclusive |= exclusive;
-    }
-    return {};
-  };
-  TRY_VOID(tighten("minimum", true, false));
-  TRY_VOID(tighten("maximum", false, false));
-  TRY_VOID(tighten("exclusiveMinimum", true, true));
-  return tighten("exclusiveMaximum", false, true);
-}
-
-Status SchemaReader::read_alternatives(const Value& schema, MergedSchema& out,
-                                       const Conjunction& all) {
-  for (const char* key : {"anyOf", "oneOf"}) {
-    const Value* list = schema.find(key);
-    if (list == nullptr || out.alternatives != nullptr) continue;
-    if (std::ranges::find(all.decided, list) != all.decided.end()) continue;
-    if (!list->is_array() || list->as_array().empty()) {
-      return wrong(schema, key, "must be a list of schemas");
-    }
-    name(*list, schema, key);
-    out.alternatives = list;
-    out.exclusive = std::string_view(key) == "oneOf";
-  }
-  return {};
-}
-
-Status SchemaReader::read_count(const Value& schema, std::string_view min, std::string_view max,
-                                Counts& out) {
-  for (const auto key : {min, max}) {
-    const Value* v = schema.find(key);
-    if (v == nullptr) continue;
-    if (!v->is_number() || type_of(*v) != kInteger || v->as_double() < 0) {
-      return wrong(schema, key, "must be an integer that is not negative");
-    }
-    if (v->as_double() > kCountMax) return cannot(schema, key, "is too large");
-    const auto count = static_cast<uint32_t>(v->as_double());
-    if (key == min) out.min = std::max(out.min, count);
-    if (key == max) out.max = std::min(out.max, count);
-  }
-  return {};
 }
 
 Status SchemaReader::merge_arrays(const Schemas& schemas, MergedSchema& out) {
@@ -468,7 +274,7 @@ Status SchemaReader::merge_names(const Schemas& schemas, MergedSchema& out) {
     const Value* patterns = s->find("patternProperties");
     if (!has_names && patterns == nullptr) continue;
     const char* key = has_names ? "propertyNames" : "patternProperties";
-    if (!out.properties.empty()) return cannot(*s, key, "cannot be enforced beside properties");
+    if (!out.properties.empty()) return wrong(*s, key, "cannot be enforced beside properties");
     if (has_names) {
       TRY(const Value* names, part(*s, "propertyNames"));
       if (!out.names) out.names.emplace();
@@ -480,9 +286,9 @@ Status SchemaReader::merge_names(const Schemas& schemas, MergedSchema& out) {
     const Value* rest = s->find("additionalProperties");
     const bool closed = rest == nullptr || (rest->is_bool() && !rest->as_bool());
     if (!is_only || has_names || !closed || schemas.size() > 1) {
-      return cannot(*s, "patternProperties",
-                    "is known with one pattern, without propertyNames, allOf and other additional "
-                    "properties");
+      return wrong(*s, "patternProperties",
+                   "is known with one pattern, without propertyNames, allOf and other additional "
+                   "properties");
     }
     const auto& [pattern, schema] = patterns->as_object()[0];
     name(schema, *s, "patternProperties/" + pattern);
@@ -515,7 +321,7 @@ Result<std::optional<Conjunction>> SchemaReader::choose(const Conjunction& all,
 Result<bool> SchemaReader::are_disjoint(const MergedSchema& a, const MergedSchema& b, int depth) {
   if (a.impossible || b.impossible) return true;
   const auto allows = [](const MergedSchema& m, const Value& v) {
-    return (m.types & type_of(v)) != 0 && (!m.values || contains(*m.values, v));
+    return (m.types & type_of(v)) != 0 && (!m.values || contains_value(*m.values, v));
   };
   for (const auto& [one, other] : {std::pair{&a, &b}, {&b, &a}}) {
     if (!one->values) continue;

@@ -28,6 +28,8 @@ enum Type : uint32_t {
 };
 /// The bit of a value's own type.
 Type type_of(const json::Value& value);
+/// Whether `value` is among them; 1 and 1.0 are the same.
+bool contains_value(const std::vector<const json::Value*>& values, const json::Value& value);
 
 /// Schemas that must all hold, and the lists of alternatives from which one was chosen already.
 struct Conjunction {
@@ -87,7 +89,7 @@ class SchemaReader {
   /// `root` must outlive it. `place` stands in front of places in messages.
   SchemaReader(const json::Value& root, std::string place);
 
-  /// Errors: unsupported, invalid_argument and too_large, with the place.
+  /// Errors: invalid_argument and too_large, with the place.
   Result<MergedSchema> merge(const Conjunction& all);
   /// `all`, whose alternatives these are, with one of them; nothing when that one only leads back
   /// to the choice.
@@ -124,7 +126,6 @@ class SchemaReader {
   /// The schema in a member, which is there.
   Result<const json::Value*> part(const json::Value& schema, std::string_view key);
   Error wrong(const json::Value& schema, std::string_view key, const std::string& why) const;
-  Error cannot(const json::Value& schema, std::string_view key, const std::string& why) const;
 
   const json::Value* root_;
   const std::string prefix_;

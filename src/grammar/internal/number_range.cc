@@ -56,8 +56,8 @@ Result<Decimal> decimal_of(const json::Value& value) {
   out.magnitude.fraction = text.substr(std::min(point + 1, text.size()));
   while (out.magnitude.fraction.ends_with('0')) out.magnitude.fraction.pop_back();
   if (out.magnitude.whole.size() > kDigitsMax || out.magnitude.fraction.size() > kDigitsMax) {
-    return unsupported("a bound has at most " + std::to_string(kDigitsMax) +
-                       " digits before and after the point");
+    return invalid_argument("a bound has at most " + std::to_string(kDigitsMax) +
+                            " digits before and after the point");
   }
   if (out.magnitude.is_zero()) out.negative = false;
   return out;

@@ -46,7 +46,6 @@ class Reader {
   }
   std::string here() const { return " (at byte " + std::to_string(at_ + 1) + ")"; }
   Error wrong(const std::string& what) const { return invalid_argument(what + here()); }
-  Error cannot(const std::string& what) const { return unsupported(what + here()); }
 
   Expr around() { return g_.repeat(output_.any_character(), 0, kUnbounded); }
 
@@ -67,7 +66,7 @@ class Reader {
       parts.push_back(part);
       TRY_VOID(g_.check_size(limits_));
       if (!at_end() && peek() != '|' && peek() != ')') {
-        return cannot("^ and $ are known only at the ends of alternatives outside of groups");
+        return wrong("^ and $ are known only at the ends of alternatives outside of groups");
       }
     } while (skip("|"));
     return g_.choice(std::move(parts));
@@ -110,7 +109,7 @@ class Reader {
       at_ = end + 1;
       return {};
     }
-    return cannot("look-around and flags in groups are not known");
+    return wrong("look-around and flags in groups are not known");
   }
 
   Result<Expr> read_repeat(Expr part) {
@@ -209,14 +208,14 @@ class Reader {
       case 'u': return read_unicode();
       case 'b':
         if (in_set) return CharSet::one('\b');
-        return cannot("\\b is not known");
+        return wrong("\\b is not known");
       default: break;
     }
     if (kSigns.find(kind) != std::string_view::npos) {
       return CharSet::one(static_cast<uint32_t>(kind));
     }
-    return cannot(std::string("the escape \\") + (kind > ' ' && kind < 0x7F ? kind : '?') +
-                  " is not known");
+    return wrong(std::string("the escape \\") + (kind > ' ' && kind < 0x7F ? kind : '?') +
+                 " is not known");
   }
 
   Result<CharSet> read_unicode() {

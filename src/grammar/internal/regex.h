@@ -19,8 +19,8 @@ struct RegexOutput {
 /// the begin and end of alternatives that are not in a group, escapes \t \n \r \f \v \0 \xHH \uHHHH
 /// \u{H} and of signs. What it says is as ASCII as there: \d is 0 to 9.
 ///
-/// Errors: unsupported for look-around, back references, \b, \p{...} and anchors elsewhere;
-/// invalid_argument with the place; too_large.
+/// Errors: invalid_argument with the place, also for what is not known: look-around, back
+/// references, \b, \p{...}, anchors elsewhere; too_large.
 Result<Expr> read_regex(Grammar& grammar, std::string_view pattern, const RegexOutput& output,
                         const Limits& limits);
 

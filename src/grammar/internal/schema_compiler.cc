@@ -123,8 +123,8 @@ Status SchemaCompiler::check_exclusive(const std::vector<Conjunction>& branches,
     for (size_t j = i + 1; j < merged.size(); ++j) {
       TRY(const bool apart, reader_.are_disjoint(merged[i], merged[j]));
       if (apart) continue;
-      return unsupported(place + ": alternatives " + std::to_string(i) + " and " +
-                         std::to_string(j) + " of oneOf may both match")
+      return invalid_argument(place + ": alternatives " + std::to_string(i) + " and " +
+                              std::to_string(j) + " of oneOf may both match")
           .with_hint(
               "use anyOf, or tell them apart by their types or by a required property "
               "with a const of its own in each");
@@ -150,11 +150,11 @@ Result<Expr> SchemaCompiler::write_values(const MergedSchema& m, const Form& for
   return g_.choice(std::move(parts));
 }
 
-// Whether a listed value follows the other keywords too. Errors: unsupported where that is not
+// Whether a listed value follows the other keywords too. Errors: invalid_argument where that is not
 // looked at.
 Result<bool> SchemaCompiler::fits(const MergedSchema& m, const Value& value) const {
   if (value.is_string()) {
-    if (m.pattern != nullptr) return unsupported(m.place + ": pattern beside enum or const");
+    if (m.pattern != nullptr) return invalid_argument(m.place + ": pattern beside enum or const");
     const size_t length = utf8_length(value.as_string());
     return length >= m.length.min && length <= m.length.max;
   }
@@ -169,7 +169,8 @@ Result<bool> SchemaCompiler::fits(const MergedSchema& m, const Value& value) con
   }
   const uint32_t type = type_of(value);
   if ((type & (kArray | kObject)) != 0 && (m.mentions & type) != 0) {
-    return unsupported(m.place + ": enum or const with lists or objects, beside keywords for them");
+    return invalid_argument(m.place +
+                            ": enum or const with lists or objects, beside keywords for them");
   }
   return true;
 }
@@ -198,7 +199,8 @@ Result<Expr> SchemaCompiler::write_string(const MergedSchema& m, bool bare) {
   if (m.length.min > m.length.max) return nothing();
   if (m.pattern != nullptr) {
     if (is_limited(m.length)) {
-      return unsupported(m.place + ": pattern beside minLength or maxLength cannot be enforced")
+      return invalid_argument(m.place +
+                              ": pattern beside minLength or maxLength cannot be enforced")
           .with_hint("put the length into the pattern: ^[a-z]{1,20}$");
     }
     auto out = write_pattern(m.pattern->as_string(), bare);
@@ -303,8 +305,8 @@ Result<Expr> SchemaCompiler::write_object(const MergedSchema& m) {
   const bool holds =
       m.property_count.min <= required && (m.property_count.max == UINT32_MAX || few);
   if (!holds) {
-    return unsupported(m.place +
-                       ": minProperties and maxProperties cannot be enforced beside properties");
+    return invalid_argument(
+        m.place + ": minProperties and maxProperties cannot be enforced beside properties");
   }
   return write_properties(m, closed);
 }
