@@ -45,10 +45,10 @@ class LlmFormat final : public PromptFormat {
     return fim_prompt(prefix, suffix);
   }
 
-  std::unique_ptr<AnswerParser> make_parser(const Rendered& rendered) const override {
+  AnswerMarkup markup(const Rendered& rendered) const override {
     const bool fresh = !rendered.pieces.empty() && !rendered.pieces.back().special &&
                        rendered.pieces.back().text.ends_with(kAsk);
-    return make_markup_parser({.reasoning = false, .trims_one_blank = fresh}, false);
+    return {.reasoning = false, .trims_one_blank = fresh};
   }
 
  private:
