@@ -19,9 +19,9 @@ constexpr size_t kMaskBytesMax = 24 << 20;
 constexpr size_t kChartBytesMax = 32 << 20;
 constexpr size_t kCompactAt = 4096;
 // Steps of a text: a store for finding masks the first time, and what each token adds to it. A step
-// is about 10 ns, so a hostile grammar gets half a second once and then two milliseconds a token.
-constexpr int64_t kWorkMax = 20'000'000;
-constexpr int64_t kWorkPerToken = 100'000;
+// is about 50 ns, so a hostile grammar gets half a second once and then two milliseconds a token.
+constexpr int64_t kWorkMax = 8'000'000;
+constexpr int64_t kWorkPerToken = 40'000;
 
 Error out_of_work() {
   return make_error(ErrorCode::resource_exhausted,

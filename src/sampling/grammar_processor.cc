@@ -23,9 +23,17 @@ Status GrammarProcessor::apply(std::span<float> logits) {
     return unsupported("no token of this model can go on with what the request's format asks for");
   }
   constexpr float kForbidden = -std::numeric_limits<float>::infinity();
-  for (size_t i = 0; i < logits.size(); ++i) {
-    const bool allowed = ((bits_[i / 64] >> (i % 64)) & 1) != 0;
-    logits[i] = allowed ? logits[i] : kForbidden;
+  for (size_t w = 0; w < bits_.size(); ++w) {
+    const auto part = logits.subspan(w * 64, std::min<size_t>(64, logits.size() - w * 64));
+    const uint64_t word = bits_[w];
+    if (word == ~uint64_t{0}) continue;
+    if (word == 0) {
+      std::ranges::fill(part, kForbidden);
+      continue;
+    }
+    for (size_t i = 0; i < part.size(); ++i) {
+      part[i] = ((word >> i) & 1) != 0 ? part[i] : kForbidden;
+    }
   }
   return {};
 }

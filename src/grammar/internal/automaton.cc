@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "grammar/internal/facts.h"
+#include "grammar/internal/follow.h"
 #include "grammar/internal/nfa.h"
 #include "grammar/internal/subset.h"
 
@@ -16,20 +17,13 @@ class Assembly {
   void add(const Unit& unit, Dfa&& dfa) {
     const auto first = static_cast<uint32_t>(states_.size());
     out_.rules.push_back({.start = first, .counts = unit.counts, .min = unit.min, .max = unit.max});
-    bool plain = dfa.is_deterministic;
+    deterministic_.push_back(dfa.is_deterministic);
     for (Dfa::State& s : dfa.states) {
-      for (Dfa::Edge& e : s.edges) {
-        e.target += first;
-        plain = plain && e.low < kFirstCall;
-      }
-      if (unit.counts && s.ends && !s.edges.empty()) plain = false;
-    }
-    for (Dfa::State& s : dfa.states) {
+      for (Dfa::Edge& e : s.edges) e.target += first;
       const bool is_start = &s == dfa.states.data();
       out_.states.push_back({.rule = static_cast<uint32_t>(out_.rules.size() - 1),
                              .accepts = !unit.counts && s.ends,
-                             .ticks = unit.counts && s.ends && !is_start,
-                             .plain = plain});
+                             .ticks = unit.counts && s.ends && !is_start});
       edge_count_ += s.edges.size();
       states_.push_back(std::move(s));
     }
@@ -65,6 +59,9 @@ class Assembly {
       s.edges_end = static_cast<uint32_t>(out_.edges.size());
       s.calls_end = static_cast<uint32_t>(out_.calls.size());
     }
+    mark_plain(out_, deterministic_);
+    const auto follow = follow_sets(out_);
+    for (size_t r = 0; r < out_.rules.size(); ++r) out_.rules[r].follow = follow[r];
     return std::move(out_);
   }
 
@@ -115,6 +112,7 @@ class Assembly {
   Automaton out_;
   std::vector<Dfa::State> states_;
   std::vector<bool> useful_;
+  std::vector<bool> deterministic_;  ///< per rule
   size_t edge_count_ = 0;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bitset>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -42,13 +43,14 @@ struct Automaton {
     uint32_t rule = 0;
     bool accepts = false;
     bool ticks = false;
-    bool plain = false;  ///< reads each symbol in one way only, and its rule calls nothing
+    bool plain = false;  ///< from here on each symbol is read in one way, and no rule is called
   };
   struct Rule {
     uint32_t start = 0;
     bool counts = false;
     uint32_t min = 0;
     uint32_t max = 0;
+    std::bitset<256> follow;  ///< bytes that may come right after its end, or more
   };
 
   std::vector<State> states;

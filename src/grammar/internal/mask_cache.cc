@@ -13,6 +13,9 @@ namespace {
 constexpr uint32_t kDead = UINT32_MAX;
 // A list of so few tokens takes less room than a bit for each token.
 constexpr size_t kBitsPerId = 32;
+// Rounds that a token needs, in a byte.
+constexpr uint32_t kRoundsMax = 254;
+constexpr uint8_t kRoundsNever = 255;
 
 }  // namespace
 
@@ -32,6 +35,7 @@ MaskCache::MaskCache(const Automaton& automaton, const Vocabulary& vocabulary, s
 
 void MaskCache::clear() {
   entries_.clear();
+  rounds_.clear();
   sets_.clear();
   set_ids_.clear();
   rows_.clear();
@@ -75,50 +79,67 @@ bool MaskCache::add_allowed(const Chart& chart, std::span<uint64_t> bits, int64_
   return true;
 }
 
+bool MaskCache::counts_plainly(uint32_t state) const {
+  const Automaton::State& s = automaton_.states[state];
+  return s.plain && automaton_.rules[s.rule].counts;
+}
+
 const MaskCache::Entry& MaskCache::entry(const Visit& visit, int64_t& work) {
+  static const Entry none;
   const Automaton::Rule& rule = automaton_.rules[automaton_.states[visit.state].rule];
+  const Rounds* rounds = nullptr;
   Key key{visit.state, visit.nodes, 0, 0};
+  work -= 16;
   if (rule.counts) {
     // A token has no more rounds than bytes: what lies beyond makes no difference to it.
-    const auto far = static_cast<uint32_t>(vocabulary_.depth_max()) + 1;
+    auto far = static_cast<uint32_t>(vocabulary_.depth_max()) + 1;
+    if (counts_plainly(visit.state)) {
+      rounds = &rounds_of(visit.state, visit.nodes, work);
+      if (work < 0) return none;
+      far = rounds->most;
+    }
     key.more = rule.max == kUnbounded ? far : std::min(far, rule.max - visit.count);
-    key.least = std::min(far, rule.min - std::min(rule.min, visit.count));
+    key.least = std::min(far + 1, rule.min - std::min(rule.min, visit.count));
   }
-  work -= 16;
   if (const auto at = entries_.find(key); at != entries_.end()) return at->second;
-  const Entry& e = entries_.emplace(key, compute(visit, work)).first->second;
+  Entry made = rounds ? take_rounds(*rounds, key) : compute(visit, work);
   // What ran out of work is not true: the request ends, nobody may find it later.
-  if (work < 0) {
-    entries_.erase(key);
-    static const Entry none;
-    return none;
-  }
-  bytes_ += sizeof(Entry) + sizeof(Key) + 64 + e.bits.size() * sizeof(uint64_t) +
-            e.ids.size() * sizeof(int32_t);
-  return e;
+  if (work < 0) return none;
+  bytes_ += sizeof(Entry) + sizeof(Key) + 64 + made.bits.size() * sizeof(uint64_t) +
+            made.ids.size() * sizeof(int32_t);
+  return entries_.emplace(key, std::move(made)).first->second;
 }
 
 MaskCache::Entry MaskCache::compute(const Visit& visit, int64_t& work) {
   std::ranges::fill(found_, 0);
   exits_.clear();
   Chart chart(automaton_, work);
+  follow_ = &automaton_.rules[automaton_.states[visit.state].rule].follow;
+  const bool plain = is_plain(visit.state);
   for (const uint32_t node : *sets_[visit.nodes]) {
+    if (plain) {
+      if (visit.nodes != kAll && automaton_.states[visit.state].accepts) exits_.push_back(node);
+      work -= 1 + walk_plain(visit.state, node) / 8;
+      if (work < 0) return {};
+      continue;
+    }
     chart.start(visit.state, visit.count);
     // Where the whole tree is asked for, what follows an end here has an item of its own.
     if (visit.nodes != kAll && chart.at_end()) exits_.push_back(node);
-    if (is_plain(chart.items())) {
-      work -= walk_plain(chart.items()[0], node) / 8;
-    } else {
-      walk(chart, node);
-    }
+    walk(chart, node);
     if (chart.exhausted()) {
       work = -1;
       return {};
     }
   }
+  return packed();
+}
+
+// What was found, as an entry.
+MaskCache::Entry MaskCache::packed() {
   Entry out;
   if (!exits_.empty()) {
-    std::ranges::sort(exits_);
+    if (!std::ranges::is_sorted(exits_)) std::ranges::sort(exits_);
     exits_.erase(std::unique(exits_.begin(), exits_.end()), exits_.end());
     out.exits = intern(exits_);
   }
@@ -143,7 +164,16 @@ void MaskCache::take(uint32_t node, bool at_end) {
     const auto id = static_cast<size_t>(vocabulary_.ids()[i]);
     found_[id / 64] |= uint64_t{1} << (id % 64);
   }
-  if (at_end && nodes[node].end > node + 1) exits_.push_back(node);
+  if (at_end && leads_on(node)) exits_.push_back(node);
+}
+
+// Whether something in the tree behind this node may follow the rule.
+bool MaskCache::leads_on(uint32_t node) const {
+  const auto nodes = vocabulary_.nodes();
+  for (uint32_t i = node + 1; i < nodes[node].end; i = nodes[i].end) {
+    if (follow_->test(nodes[i].byte)) return true;
+  }
+  return false;
 }
 
 // Reads all that lies behind `node`.
@@ -159,8 +189,9 @@ void MaskCache::walk(Chart& chart, uint32_t node) {
     }
     if (chart.exhausted()) return;
     take(i, chart.at_end());
-    if (is_plain(chart.items())) {
-      walk_plain(chart.items()[0], i);
+    const auto items = chart.items();
+    if (items.size() == 1 && items[0].origin == Chart::kOutside && is_plain(items[0].state)) {
+      walk_plain(items[0].state, i);
       i = n.end;
     } else {
       ++i;
@@ -168,45 +199,97 @@ void MaskCache::walk(Chart& chart, uint32_t node) {
   }
 }
 
-bool MaskCache::is_plain(std::span<const Chart::Item> items) const {
-  return items.size() == 1 && items[0].origin == Chart::kOutside &&
-         automaton_.states[items[0].state].plain;
+bool MaskCache::is_plain(uint32_t state) const {
+  const Automaton::State& s = automaton_.states[state];
+  return s.plain && !automaton_.rules[s.rule].counts;
 }
 
-// As walk(), where each byte leads to at most one state and no rule is called: most of the tree is
-// read here. Tells how many nodes it looked at.
-uint32_t MaskCache::walk_plain(const Chart::Item& item, uint32_t node) {
+// As walk(), where each byte leads to at most one state, and no rule is called or counts: most of
+// the tree is read here. Tells how many nodes it looked at.
+uint32_t MaskCache::walk_plain(uint32_t state, uint32_t node) {
   const auto nodes = vocabulary_.nodes();
-  const Automaton::Rule& rule = automaton_.rules[automaton_.states[item.state].rule];
   std::array<const uint32_t*, 256> rows;
-  std::array<uint32_t, 256> counts;
-  const uint32_t base = nodes[node].depth;
-  counts[base] = item.count;
-  rows[base] = row(item.state);
-  if (rule.counts && item.state == rule.start && item.count >= rule.max) return 0;
+  rows[nodes[node].depth] = row(state);
   uint32_t looked = 0;
   for (uint32_t i = node + 1; i < nodes[node].end; ++looked) {
     const Vocabulary::Node& n = nodes[i];
-    uint32_t state = rows[n.depth - 1u][n.byte];
-    if (state == kDead) {
+    const uint32_t next = rows[n.depth - 1u][n.byte];
+    if (next == kDead) {
       i = n.end;
       continue;
     }
-    uint32_t count = counts[n.depth - 1u];
-    const Automaton::State& s = automaton_.states[state];
-    bool at_end = s.accepts;
-    if (s.ticks) {
-      ++count;
-      state = rule.start;
-      at_end = count >= rule.min;
+    take(i, automaton_.states[next].accepts);
+    rows[n.depth] = row(next);
+    ++i;
+  }
+  return looked;
+}
+
+const MaskCache::Rounds& MaskCache::rounds_of(uint32_t state, uint32_t nodes, int64_t& work) {
+  const auto [at, is_new] = rounds_.try_emplace(Key{state, nodes, 0, 0});
+  Rounds& out = at->second;
+  if (!is_new) return out;
+  out.needed.assign(found_.size() * 64, kRoundsNever);
+  const auto& rule = automaton_.rules[automaton_.states[state].rule];
+  follow_ = &rule.follow;
+  for (const uint32_t node : *sets_[nodes]) {
+    if (nodes != kAll && state == rule.start) out.exits.push_back({node, 0});
+    work -= 1 + walk_rounds(state, node, out) / 8;
+  }
+  for (const uint8_t n : out.needed) {
+    if (n != kRoundsNever) out.most = std::max<uint32_t>(out.most, n);
+  }
+  for (const auto& e : out.exits) out.most = std::max(out.most, e.rounds);
+  bytes_ += out.needed.size() + out.exits.size() * sizeof(Rounds::Exit) + 128;
+  return out;
+}
+
+// The tokens that need no more rounds than may come.
+MaskCache::Entry MaskCache::take_rounds(const Rounds& rounds, const Key& key) {
+  const auto most = static_cast<uint8_t>(std::min(key.more, kRoundsMax));
+  for (size_t w = 0; w < found_.size(); ++w) {
+    found_[w] = 0;
+    for (size_t i = 0; i < 64; i += 8) {
+      // Eight bytes that are 0 or 1 become eight bits.
+      uint64_t bytes = 0;
+      for (size_t j = 0; j < 8; ++j) {
+        bytes |= uint64_t{rounds.needed[w * 64 + i + j] <= most} << (8 * j);
+      }
+      found_[w] |= ((bytes * 0x0102040810204080) >> 56) << i;
     }
-    take(i, at_end);
-    if (s.ticks && count >= rule.max) {
+  }
+  exits_.clear();
+  for (const auto& e : rounds.exits) {
+    if (e.rounds >= key.least && e.rounds <= key.more) exits_.push_back(e.node);
+  }
+  return packed();
+}
+
+// As walk_plain(), in a rule that counts, as if any number of rounds might come.
+uint32_t MaskCache::walk_rounds(uint32_t state, uint32_t node, Rounds& out) {
+  const auto nodes = vocabulary_.nodes();
+  const uint32_t start = automaton_.rules[automaton_.states[state].rule].start;
+  std::array<const uint32_t*, 256> rows;
+  std::array<uint32_t, 256> rounds;
+  rows[nodes[node].depth] = row(state);
+  rounds[nodes[node].depth] = 0;
+  uint32_t looked = 0;
+  for (uint32_t i = node + 1; i < nodes[node].end; ++looked) {
+    const Vocabulary::Node& n = nodes[i];
+    const uint32_t next = rows[n.depth - 1u][n.byte];
+    if (next == kDead) {
       i = n.end;
       continue;
     }
-    counts[n.depth] = count;
-    rows[n.depth] = row(state);
+    const bool ticks = automaton_.states[next].ticks;
+    rounds[n.depth] = rounds[n.depth - 1u] + (ticks ? 1 : 0);
+    rows[n.depth] = row(ticks ? start : next);
+    const uint32_t needed = rounds[n.depth] + (ticks ? 0 : 1);  // a round that was begun too
+    for (uint32_t t = n.first; t < nodes[i + 1].first; ++t) {
+      uint8_t& least = out.needed[static_cast<size_t>(vocabulary_.ids()[t])];
+      least = std::min(least, static_cast<uint8_t>(std::min<uint32_t>(needed, kRoundsNever)));
+    }
+    if (ticks && leads_on(i)) out.exits.push_back({i, rounds[n.depth]});
     ++i;
   }
   return looked;

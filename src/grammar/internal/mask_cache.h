@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -22,6 +23,8 @@ namespace hadal::grammar::internal {
 /// at the rest of the tree behind these places, which are few, with entries of their own:
 ///
 ///     mask(state, all)  =  inside(state, all)  +  mask(caller's next state, exits(state, all))
+///
+/// A plain rule that counts is looked at once for all counts: how many rounds does a token need?
 ///
 /// Threading: one thread at a time.
 class MaskCache {
@@ -49,6 +52,16 @@ class MaskCache {
   struct KeyHash {
     size_t operator()(const Key& k) const;
   };
+  /// Of a state of a plain rule that counts, as if any number of rounds might come.
+  struct Rounds {
+    struct Exit {
+      uint32_t node;
+      uint32_t rounds;  ///< read when it is reached
+    };
+    std::vector<uint8_t> needed;  ///< per token, and for what no token is
+    std::vector<Exit> exits;
+    uint32_t most = 0;  ///< rounds that some token needs
+  };
   struct Entry {
     std::vector<uint64_t> bits;  ///< either this
     std::vector<int32_t> ids;    ///< or that, when they are few
@@ -64,10 +77,16 @@ class MaskCache {
   };
 
   const Entry& entry(const Visit& visit, int64_t& work);
+  bool counts_plainly(uint32_t state) const;
   Entry compute(const Visit& visit, int64_t& work);
+  Entry take_rounds(const Rounds& rounds, const Key& key);
+  Entry packed();
+  const Rounds& rounds_of(uint32_t state, uint32_t nodes, int64_t& work);
   void walk(Chart& chart, uint32_t node);
-  uint32_t walk_plain(const Chart::Item& item, uint32_t node);
-  bool is_plain(std::span<const Chart::Item> items) const;
+  uint32_t walk_plain(uint32_t state, uint32_t node);
+  uint32_t walk_rounds(uint32_t state, uint32_t node, Rounds& out);
+  bool is_plain(uint32_t state) const;
+  bool leads_on(uint32_t node) const;
   void take(uint32_t node, bool at_end);
   const uint32_t* row(uint32_t state);
   uint32_t intern(std::vector<uint32_t> nodes);
@@ -78,12 +97,14 @@ class MaskCache {
   const size_t bytes_max_;
   size_t bytes_ = 0;
   std::unordered_map<Key, Entry, KeyHash> entries_;
+  std::unordered_map<Key, Rounds, KeyHash> rounds_;
   std::map<std::vector<uint32_t>, uint32_t> set_ids_;
   std::vector<const std::vector<uint32_t>*> sets_;
   std::vector<std::unique_ptr<uint32_t[]>> rows_;  ///< per state: where each byte leads
   std::vector<Visit> visits_;                      ///< scratch of add_allowed
   std::vector<uint64_t> found_;                    ///< scratch of compute: tokens
   std::vector<uint32_t> exits_;                    ///< and places of exits
+  const std::bitset<256>* follow_ = nullptr;       ///< of the rule that is looked at
 };
 
 }  // namespace hadal::grammar::internal

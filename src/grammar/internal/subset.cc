@@ -83,7 +83,7 @@ class Construction {
     for (const uint32_t m : *subsets_[state]) {
       for (const Nfa::Edge& e : edges_.of(m)) out_.push_back({e.low, e.high, e.target});
     }
-    if (!merges_) {
+    if (!merges_ || out_.size() == 1) {
       for (const Dfa::Edge& e : out_) {
         TRY(const uint32_t target, find({e.target}));
         dfa_.states[state].edges.push_back({e.low, e.high, target});
