@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <ctime>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +15,13 @@
 
 /// What the tests of this room share: a small vocabulary, and ways to ask what a grammar matches.
 namespace hadal::grammar {
+
+/// Seconds that this thread computed: what else runs on the machine does not count.
+inline double cpu_seconds() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
+}
 
 /// Every byte, pieces that cross the borders of rules and of characters, and two special tokens.
 struct TestVocabulary {

@@ -23,7 +23,7 @@ class Chart {
  public:
   /// The origin of what was there before the first symbol.
   static constexpr uint32_t kOutside = UINT32_MAX;
-  static constexpr size_t kItemsPerSetMax = 4096;
+  static constexpr size_t kItemsPerSetMax = 1024;
 
   struct Item {
     uint32_t state;
