@@ -22,7 +22,7 @@ void CharSet::add(uint32_t low, uint32_t high) {
   if (low > high) return;
   // The ranges that touch the new one become part of it.
   const auto first =
-      std::ranges::find_if(ranges_, [&](const Range& r) { return r.high + 1 >= low; });
+      std::ranges::lower_bound(ranges_, low, {}, [](const Range& r) { return r.high + 1; });
   auto last = first;
   for (; last != ranges_.end() && last->low <= high + 1; ++last) {
     low = std::min(low, last->low);
@@ -59,8 +59,8 @@ CharSet CharSet::intersect(const CharSet& other) const {
 }
 
 bool CharSet::contains(uint32_t code_point) const {
-  return std::ranges::any_of(
-      ranges_, [&](const Range& r) { return r.low <= code_point && code_point <= r.high; });
+  const auto at = std::ranges::lower_bound(ranges_, code_point, {}, &Range::high);
+  return at != ranges_.end() && at->low <= code_point;
 }
 
 }  // namespace hadal::grammar

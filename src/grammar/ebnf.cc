@@ -312,7 +312,7 @@ class Reader {
     return value;
   }
 
-  static constexpr size_t kRangesMax = 4096;
+  static constexpr size_t kRangesMax = 1024;
 
   const std::string_view text_;
   const Limits& limits_;

@@ -22,12 +22,12 @@ inline constexpr uint32_t kUnbounded = UINT32_MAX;
 /// What a grammar may cost at most, from its text to its automaton. All of it is checked before it
 /// is spent, so that no text takes more than some tens of milliseconds and megabytes.
 struct Limits {
-  size_t text_bytes_max = 256 << 10;  ///< of an EBNF text
+  size_t text_bytes_max = 256 << 10;  ///< of an EBNF text, of a schema
   size_t exprs_max = 1 << 17;
   size_t nesting_max = 64;  ///< of brackets in a text, of schemas in each other
   size_t states_max = 1 << 16;
   size_t edges_max = 1 << 19;
-  size_t work_max = 1 << 21;  ///< steps of the compiler
+  size_t work_max = 1 << 21;  ///< steps of the compiler, and before it of reading schemas
 };
 
 /// A context-free grammar over bytes: rules made of expressions. It may be ambiguous and recursive

@@ -15,10 +15,17 @@ using internal::MergedSchema;
 using internal::SchemaCompiler;
 
 struct JsonGrammar::Impl {
-  Impl(Grammar& g, const Limits& l) : grammar(g), limits(l), text(g) {}
+  Impl(Grammar& g, const Limits& l) : grammar(g), limits(l), work(l.work_max), text(g) {}
+
+  Status check(const json::Value& schema, const std::string& place) const {
+    if (json::dump(schema).size() <= limits.text_bytes_max) return {};
+    return too_large(place + ": a schema has at most " + std::to_string(limits.text_bytes_max) +
+                     " bytes");
+  }
 
   Grammar& grammar;
   const Limits limits;
+  size_t work;  ///< that the schemas may still cost, all together
   internal::JsonText text;
 };
 
@@ -34,7 +41,9 @@ Expr JsonGrammar::any_value_but_string() {
 }
 
 Result<Expr> JsonGrammar::value(const json::Value& schema, const std::string& place) {
-  SchemaCompiler compiler(impl_->grammar, impl_->text, impl_->limits, schema, place, "");
+  TRY_VOID(impl_->check(schema, place));
+  SchemaCompiler compiler(impl_->grammar, impl_->text, impl_->limits,
+                          {schema, place, "", impl_->work});
   TRY(const Expr out, compiler.use({{&schema}, {}}));
   TRY_VOID(compiler.finish());
   return out;
@@ -42,8 +51,9 @@ Result<Expr> JsonGrammar::value(const json::Value& schema, const std::string& pl
 
 Result<JsonGrammar::Members> JsonGrammar::members(const json::Value& schema,
                                                   const std::string& place, std::string_view end) {
-  SchemaCompiler compiler(impl_->grammar, impl_->text, impl_->limits, schema, place,
-                          std::string(end));
+  TRY_VOID(impl_->check(schema, place));
+  SchemaCompiler compiler(impl_->grammar, impl_->text, impl_->limits,
+                          {schema, place, std::string(end), impl_->work});
   TRY(const MergedSchema m, compiler.reader().merge({{&schema}, {}}));
   const bool counted = m.property_count.min > 0 || m.property_count.max != UINT32_MAX;
   if (m.alternatives != nullptr || m.values || m.names || m.name_pattern != nullptr || counted ||

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "base/utf8.h"
 #include "grammar/test_grammar.h"
 #include "grammar/test_json_check.h"
 
@@ -75,6 +77,8 @@ TEST(JsonSchemaTest, ValuesInEnumAndConst) {
       {R"({"type": "integer", "enum": [1, "1", 2.0]})", {"1", "2.0"}, {R"("1")"}},
       {R"({"enum": ["aa", "b", "cccc"], "minLength": 2, "maxLength": 3})", {R"("aa")"}, {R"("b")"}},
       {R"({"enum": [1, 5, 9], "minimum": 2, "exclusiveMaximum": 9})", {"5"}, {"1", "9"}},
+      {R"({"const": 1, "enum": [1, 2]})", {"1"}, {"2"}},
+      {R"({"enum": [1, 2], "const": 1})", {"1"}, {"2"}},
       {R"({"enum": [1, 2, 3], "allOf": [{"enum": [3, 4, 1]}]})", {"1", "3"}, {"2", "4"}},
   });
 }
@@ -394,6 +398,54 @@ TEST(JsonSchemaTest, HostileSchemasEndSoon) {
     const double took = cpu_seconds() - begin;
     EXPECT_LT(took, 2.0) << text.substr(0, 80);
   }
+}
+
+// n parts of a list, each made from its number.
+std::string list_of(int n, const std::function<std::string(int)>& part) {
+  std::string out;
+  for (int i = 0; i < n; ++i) out += (i > 0 ? "," : "") + part(i);
+  return out;
+}
+
+// Each part of these is small; only their products are large.
+TEST(JsonSchemaTest, ProductsOfPartsAreCountedBeforeTheyAreMade) {
+  const auto number = [](int i) { return std::to_string(i); };
+  const auto property = [](int i) { return "\"p" + std::to_string(i) + "\":{}"; };
+  const auto sign = [](int i) {
+    std::string name;
+    append_utf8(name, 0x4E00 + static_cast<uint32_t>(i));
+    return "\"" + name + "\":{}";
+  };
+  const auto same = [](const char* text) { return [=](int) { return std::string(text); }; };
+  const std::string many = list_of(20000, number);
+  const std::string definitions = ",\"$defs\":{" + list_of(6000, property) + "}";
+  const std::string schemas[] = {
+      R"({"type":"string","properties":{)" + list_of(8000, property) + R"(},"anyOf":[)" +
+          list_of(8000, same("{}")) + "]}",
+      R"({"allOf":[{"enum":[)" + many + R"(]},{"enum":[)" + many + "]}]}",
+      R"({"oneOf":[{"enum":[)" + many + R"(]},{"enum":[)" + many + "]}]}",
+      R"({"allOf":[)" + list_of(30000, same("true")) + "]}",
+      R"({"properties":{)" + list_of(20000, sign) + R"(},"additionalProperties":true})",
+      R"({"allOf":[)" + list_of(200, same(R"({"$ref":"#/$defs/p5999"})")) + R"(],"anyOf":[)" +
+          list_of(5000, same("{}")) + "]" + definitions + "}",
+      "{\"description\":\"" + std::string(300'000, 'x') + "\"}",
+  };
+  for (const std::string& text : schemas) {
+    const json::Value schema = parsed(text);
+    const double begin = cpu_seconds();
+    const auto grammar = json_schema_grammar(schema);
+    EXPECT_LT(cpu_seconds() - begin, 1.0) << text.substr(0, 80);
+    ASSERT_FALSE(grammar) << text.substr(0, 80);
+    EXPECT_EQ(grammar.error().code, ErrorCode::too_large) << grammar.error().message;
+  }
+}
+
+TEST(JsonSchemaTest, PlacesInMessagesAreShort) {
+  const json::Value schema =
+      parsed("{\"properties\":{\"" + std::string(100'000, 'k') + "\":{\"not\":{}}}}");
+  const auto grammar = json_schema_grammar(schema);
+  ASSERT_FALSE(grammar);
+  EXPECT_LT(grammar.error().message.size(), 200u);
 }
 
 }  // namespace

@@ -16,6 +16,8 @@ constexpr size_t kBitsPerId = 32;
 // Rounds that a token needs, in a byte.
 constexpr uint32_t kRoundsMax = 254;
 constexpr uint8_t kRoundsNever = 255;
+// A step of work is about 50 ns; in it so many words of a mask are cleared, filled and packed.
+constexpr size_t kWordsPerStep = 32;
 
 }  // namespace
 
@@ -68,7 +70,8 @@ bool MaskCache::add_allowed(const Chart& chart, std::span<uint64_t> bits, int64_
   for (size_t i = 0; i < visits_.size(); ++i) {
     const Visit v = visits_[i];
     const Entry& e = entry(v, work);
-    if (work < 0) return false;
+    // What one step keeps cannot be dropped before it ends.
+    if (work < 0 || bytes_ > 2 * bytes_max_) return false;
     for (size_t w = 0; w < e.bits.size(); ++w) bits[w] |= e.bits[w];
     for (const int32_t id : e.ids) bits[static_cast<size_t>(id) / 64] |= uint64_t{1} << (id % 64);
     if (e.exits == kNone || v.origin == Chart::kOutside) continue;
@@ -102,6 +105,7 @@ const MaskCache::Entry& MaskCache::entry(const Visit& visit, int64_t& work) {
     key.least = std::min(far + 1, rule.min - std::min(rule.min, visit.count));
   }
   if (const auto at = entries_.find(key); at != entries_.end()) return at->second;
+  work -= static_cast<int64_t>(found_.size() / kWordsPerStep);
   Entry made = rounds ? take_rounds(*rounds, key) : compute(visit, work);
   // What ran out of work is not true: the request ends, nobody may find it later.
   if (work < 0) return none;
@@ -230,6 +234,7 @@ const MaskCache::Rounds& MaskCache::rounds_of(uint32_t state, uint32_t nodes, in
   Rounds& out = at->second;
   if (!is_new) return out;
   out.needed.assign(found_.size() * 64, kRoundsNever);
+  work -= static_cast<int64_t>(found_.size());
   const auto& rule = automaton_.rules[automaton_.states[state].rule];
   follow_ = &rule.follow;
   for (const uint32_t node : *sets_[nodes]) {

@@ -11,6 +11,7 @@ using json::Value;
 
 constexpr size_t kSchemasMax = 256;
 constexpr int kDisjointDepthMax = 4;
+constexpr size_t kSegmentBytesMax = 80;  // of a place in a message
 
 // "%7E" and the like in a reference.
 std::string percent_decoded(std::string_view text) {
@@ -61,8 +62,17 @@ void Conjunction::add(const Value& schema) {
   if (std::ranges::find(schemas, &schema) == schemas.end()) schemas.push_back(&schema);
 }
 
-SchemaReader::SchemaReader(const Value& root, std::string place)
-    : root_(&root), prefix_(std::move(place)) {}
+SchemaReader::SchemaReader(const Value& root, std::string place, size_t& work)
+    : root_(&root), prefix_(std::move(place)), work_(work) {}
+
+Status SchemaReader::spend(size_t steps) {
+  if (steps > work_) {
+    return too_large(prefix_ + ": the schema takes too long to read")
+        .with_hint("use fewer schemas that must hold together, alternatives and enum values");
+  }
+  work_ -= steps;
+  return {};
+}
 
 std::string SchemaReader::place_of(const Value& schema) const {
   std::string path;
@@ -75,8 +85,12 @@ std::string SchemaReader::place_of(const Value& schema) const {
   return prefix_ + (path.empty() ? "" : "#" + path);
 }
 
-void SchemaReader::name(const Value& part, const Value& parent, std::string segment) {
-  if (&part != root_) places_.try_emplace(&part, Place{&parent, std::move(segment)});
+void SchemaReader::name(const Value& part, const Value& parent, std::string_view keyword,
+                        std::string_view rest) {
+  if (&part == root_ || places_.contains(&part)) return;
+  size_t length = std::min(rest.size(), kSegmentBytesMax);
+  while (length < rest.size() && length > 0 && (rest[length] & 0xC0) == 0x80) --length;
+  places_.emplace(&part, Place{&parent, std::string(keyword) + std::string(rest, 0, length)});
 }
 
 Error SchemaReader::wrong(const Value& schema, std::string_view key, const std::string& why) const {
@@ -88,20 +102,23 @@ Result<const Value*> SchemaReader::part(const Value& schema, std::string_view ke
   if (found == nullptr || !(found->is_object() || found->is_bool())) {
     return wrong(schema, key, "must be a schema: an object, true or false");
   }
-  name(*found, schema, std::string(key));
+  name(*found, schema, key);
   return found;
 }
 
 // The schemas themselves, and all that they refer to or include.
 Result<SchemaReader::Schemas> SchemaReader::collect(const Conjunction& all) {
   Conjunction found{all.schemas, {}};
+  const auto check = [&](const Value& at, size_t more) -> Status {
+    if (found.schemas.size() + more <= kSchemasMax) return {};
+    return too_large(place_of(at) + ": more than " + std::to_string(kSchemasMax) +
+                     " schemas must hold at once");
+  };
   for (size_t i = 0; i < found.schemas.size(); ++i) {
-    if (found.schemas.size() > kSchemasMax) {
-      return too_large(place_of(*found.schemas[i]) + ": more than " + std::to_string(kSchemasMax) +
-                       " schemas must hold at once");
-    }
+    TRY_VOID(check(*found.schemas[i], 0));
     const Value& s = *found.schemas[i];
     if (!s.is_object()) continue;
+    TRY_VOID(spend(1 + s.as_object().size()));
     if (const Value* ref = s.find("$ref")) {
       if (!ref->is_string()) return wrong(s, "$ref", "must be a string");
       TRY(const Value* target, resolve(s, ref->as_string()));
@@ -112,8 +129,9 @@ Result<SchemaReader::Schemas> SchemaReader::collect(const Conjunction& all) {
     if (!list->is_array() || list->as_array().empty()) {
       return wrong(s, "allOf", "must be a list of schemas");
     }
+    TRY_VOID(check(s, list->as_array().size()));
     for (size_t j = 0; j < list->as_array().size(); ++j) {
-      name(list->as_array()[j], s, "allOf/" + std::to_string(j));
+      name(list->as_array()[j], s, "allOf/", std::to_string(j));
       found.add(list->as_array()[j]);
     }
   }
@@ -132,6 +150,7 @@ Result<const Value*> SchemaReader::resolve(const Value& schema, const std::strin
   for (size_t i = 0; i < pointer.size();) {
     const size_t end = std::min(pointer.find('/', i + 1), pointer.size());
     const std::string step = unescaped(std::string_view(pointer).substr(i + 1, end - i - 1));
+    if (at->is_object()) TRY_VOID(spend(at->as_object().size()));
     const Value* next = at->find(step);
     size_t index = 0;
     if (at->is_array() &&
@@ -144,7 +163,7 @@ Result<const Value*> SchemaReader::resolve(const Value& schema, const std::strin
     i = end;
   }
   if (!at->is_object() && !at->is_bool()) return wrong(schema, "$ref", "points to no schema");
-  if (!pointer.empty()) name(*at, *root_, pointer.substr(1));
+  if (!pointer.empty()) name(*at, *root_, "", std::string_view(pointer).substr(1));
   return at;
 }
 
@@ -206,11 +225,12 @@ Status SchemaReader::merge_arrays(const Schemas& schemas, MergedSchema& out) {
   }
   size_t length = 0;
   for (const List& l : lists) length = std::max(length, l.first ? l.first->size() : 0);
+  TRY_VOID(spend(lists.size() * length));
   out.prefix.resize(length);
   for (const List& l : lists) {
     for (size_t i = 0; i < length; ++i) {
       if (l.first != nullptr && i < l.first->size()) {
-        name((*l.first)[i], *l.schema, l.key + "/" + std::to_string(i));
+        name((*l.first)[i], *l.schema, l.key, "/" + std::to_string(i));
         out.prefix[i].add((*l.first)[i]);
       } else if (l.rest != nullptr) {
         out.prefix[i].add(*l.rest);
@@ -238,9 +258,10 @@ Status SchemaReader::merge_objects(const Schemas& schemas, MergedSchema& out) {
     const Value* properties = s->find("properties");
     if (properties == nullptr) continue;
     if (!properties->is_object()) return wrong(*s, "properties", "must be an object");
+    TRY_VOID(spend(properties->as_object().size()));
     for (const auto& [key, schema] : properties->as_object()) {
       const size_t i = property(key);
-      name(schema, *s, "properties/" + key);
+      name(schema, *s, "properties/", key);
       out.properties[i].schema.add(schema);
       listed_by[i].push_back(s);
     }
@@ -249,6 +270,7 @@ Status SchemaReader::merge_objects(const Schemas& schemas, MergedSchema& out) {
     const Value* required = s->find("required");
     if (required == nullptr) continue;
     if (!required->is_array()) return wrong(*s, "required", "must be a list of names");
+    TRY_VOID(spend(required->as_array().size()));
     for (const Value& key : required->as_array()) {
       if (!key.is_string()) return wrong(*s, "required", "must be a list of names");
       out.properties[property(key.as_string())].required = true;
@@ -257,6 +279,7 @@ Status SchemaReader::merge_objects(const Schemas& schemas, MergedSchema& out) {
   for (const Value* s : schemas) {
     if (s->find("additionalProperties") == nullptr) continue;
     TRY(const Value* rest, part(*s, "additionalProperties"));
+    TRY_VOID(spend(out.properties.size() * (1 + schemas.size() / 8)));
     for (size_t i = 0; i < out.properties.size(); ++i) {
       const bool listed = std::ranges::find(listed_by[i], s) != listed_by[i].end();
       if (!listed) out.properties[i].schema.add(*rest);
@@ -291,7 +314,7 @@ Status SchemaReader::merge_names(const Schemas& schemas, MergedSchema& out) {
                    "properties");
     }
     const auto& [pattern, schema] = patterns->as_object()[0];
-    name(schema, *s, "patternProperties/" + pattern);
+    name(schema, *s, "patternProperties/", pattern);
     out.name_pattern = &pattern;
     out.additional.emplace();
     out.additional->add(schema);
@@ -302,7 +325,8 @@ Status SchemaReader::merge_names(const Schemas& schemas, MergedSchema& out) {
 Result<std::optional<Conjunction>> SchemaReader::choose(const Conjunction& all,
                                                         const Value& alternatives, size_t index) {
   const Value& chosen = alternatives.as_array()[index];
-  name(chosen, alternatives, std::to_string(index));
+  name(chosen, alternatives, "", std::to_string(index));
+  TRY_VOID(spend(1 + (all.schemas.size() + all.decided.size()) / 8));
   Conjunction out = all;
   out.decided.push_back(&alternatives);
   TRY(const Schemas included, collect({{&chosen}, {}}));
@@ -325,6 +349,7 @@ Result<bool> SchemaReader::are_disjoint(const MergedSchema& a, const MergedSchem
   };
   for (const auto& [one, other] : {std::pair{&a, &b}, {&b, &a}}) {
     if (!one->values) continue;
+    TRY_VOID(spend(one->values->size() * (1 + (other->values ? other->values->size() : 0))));
     if (std::ranges::none_of(
             *one->values, [&](const Value* v) { return allows(*one, *v) && allows(*other, *v); })) {
       return true;
@@ -333,6 +358,7 @@ Result<bool> SchemaReader::are_disjoint(const MergedSchema& a, const MergedSchem
   const uint32_t shared = a.types & b.types;
   if (shared == 0) return true;
   if (shared != kObject || depth >= kDisjointDepthMax) return false;
+  TRY_VOID(spend(a.properties.size() * (b.properties.size() + 1)));
   for (const auto& p : a.properties) {
     const auto q = std::ranges::find(b.properties, p.name, &MergedSchema::Property::name);
     if (q == b.properties.end() || !p.required || !q->required) continue;

@@ -86,8 +86,9 @@ struct MergedSchema {
 /// and definitions.
 class SchemaReader {
  public:
-  /// `root` must outlive it. `place` stands in front of places in messages.
-  SchemaReader(const json::Value& root, std::string place);
+  /// `root` and `work`, the steps that it may still take, must outlive it. `place` stands in front
+  /// of places in messages.
+  SchemaReader(const json::Value& root, std::string place, size_t& work);
 
   /// Errors: invalid_argument and too_large, with the place.
   Result<MergedSchema> merge(const Conjunction& all);
@@ -99,8 +100,6 @@ class SchemaReader {
   Result<bool> are_disjoint(const MergedSchema& a, const MergedSchema& b, int depth = 0);
   /// "response_format.json_schema.schema#/properties/a".
   std::string place_of(const json::Value& schema) const;
-  /// Names the place of a part, for messages about it.
-  void name(const json::Value& part, const json::Value& parent, std::string segment);
 
  private:
   struct Place {
@@ -109,12 +108,17 @@ class SchemaReader {
   };
   using Schemas = std::vector<const json::Value*>;
 
+  /// Names the place of a part, for messages about it: `keyword`, and what follows it.
+  void name(const json::Value& part, const json::Value& parent, std::string_view keyword,
+            std::string_view rest = {});
+  Status spend(size_t steps);
   Result<Schemas> collect(const Conjunction& all);
   Result<const json::Value*> resolve(const json::Value& schema, const std::string& reference);
   Status read(const json::Value& schema, MergedSchema& out, const Conjunction& all);
   Status check_keywords(const json::Value& schema, MergedSchema& out);
   Status read_types(const json::Value& schema, MergedSchema& out);
   Status read_values(const json::Value& schema, MergedSchema& out);
+  Status narrow(Schemas listed, std::optional<Schemas>& values);
   Status read_strings(const json::Value& schema, MergedSchema& out);
   Status read_numbers(const json::Value& schema, MergedSchema& out);
   Status read_alternatives(const json::Value& schema, MergedSchema& out, const Conjunction& all);
@@ -129,6 +133,7 @@ class SchemaReader {
 
   const json::Value* root_;
   const std::string prefix_;
+  size_t& work_;
   std::unordered_map<const json::Value*, Place> places_;
 };
 

@@ -11,7 +11,7 @@ namespace hadal::grammar::internal {
 namespace {
 
 constexpr uint32_t kCountMax = 1'000'000;
-constexpr size_t kRangesMax = 4096;
+constexpr size_t kRangesMax = 1024;
 constexpr std::string_view kSigns = "^$\\.*+?()[]{}|/-!\"#%&',:;<=>@_`~ ";
 
 const CharSet kDigits{{'0', '9'}};

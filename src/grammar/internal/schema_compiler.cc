@@ -32,12 +32,12 @@ bool is_never(const Conjunction& schemas) {
 }
 
 SchemaCompiler::SchemaCompiler(Grammar& grammar, JsonText& text, const Limits& limits,
-                               const Value& root, std::string place, std::string bare_end)
+                               SchemaSource source)
     : g_(grammar),
       text_(text),
       limits_(limits),
-      reader_(root, std::move(place)),
-      bare_end_(std::move(bare_end)) {}
+      reader_(source.root, std::move(source.place), source.work),
+      bare_end_(std::move(source.bare_end)) {}
 
 Result<Expr> SchemaCompiler::use(const Conjunction& schemas, const Form& form) {
   const auto [at, is_new] = rules_.try_emplace({schemas, form});
@@ -341,7 +341,8 @@ Result<Expr> SchemaCompiler::write_property(const MergedSchema::Property& proper
 
 Result<Expr> SchemaCompiler::write_other(const MergedSchema& m) {
   TRY(const Expr value, use(*m.additional));
-  return text_.member(name_unlike(m.properties), value);
+  TRY(const Expr name, name_unlike(m.properties));
+  return text_.member(name, value);
 }
 
 // Each property that may be left out begins a rule for all that follow; whichever comes first has
@@ -354,14 +355,12 @@ Result<Expr> SchemaCompiler::write_properties(const MergedSchema& m, bool closed
       std::ranges::find_if(m.properties, [](const auto& p) { return p.required; }) -
       m.properties.begin());
   if (!closed) {
-    TRY(const Expr other, write_other(m));
-    const Expr others = g_.repeat(g_.sequence({text_.comma(), other}), 0, kUnbounded);
-    const RuleId rule = g_.add_rule("others", others);
-    tail = g_.rule(rule);
-    if (last_first == n) {
-      TRY(const Expr first, write_other(m));
-      firsts.push_back(g_.sequence({first, g_.rule(rule)}));
-    }
+    TRY(const Expr body, write_other(m));
+    const RuleId other = g_.add_rule("other", body);
+    const Expr next = g_.sequence({text_.comma(), g_.rule(other)});
+    const RuleId others = g_.add_rule("others", g_.repeat(next, 0, kUnbounded));
+    tail = g_.rule(others);
+    if (last_first == n) firsts.push_back(g_.sequence({g_.rule(other), g_.rule(others)}));
   }
   for (size_t i = n; i-- > 0;) {
     const RuleId after = g_.add_rule("members", tail);
@@ -380,7 +379,7 @@ Result<Expr> SchemaCompiler::write_properties(const MergedSchema& m, bool closed
 
 // A quoted name that is none of these: where it leaves the last that it could still become,
 // anything follows. Such names are written without escapes.
-Expr SchemaCompiler::name_unlike(const std::vector<MergedSchema::Property>& properties) {
+Result<Expr> SchemaCompiler::name_unlike(const std::vector<MergedSchema::Property>& properties) {
   struct Place {
     std::map<uint32_t, size_t> next;
     bool is_name = false;
@@ -401,16 +400,17 @@ Expr SchemaCompiler::name_unlike(const std::vector<MergedSchema::Property>& prop
   std::vector<RuleId> rules(places.size());
   for (size_t i = places.size(); i-- > 0;) {
     std::vector<Expr> ways;
-    CharSet others = plain;
+    CharSet taken;
     for (const auto& [c, next] : places[i].next) {
-      others = others.without(CharSet::one(c));
+      taken.add(c, c);
       const CharSet one = plain.intersect(CharSet::one(c));
       ways.push_back(g_.sequence({g_.characters(one), g_.rule(rules[next])}));
     }
-    ways.push_back(
-        g_.sequence({g_.characters(others), g_.repeat(g_.characters(plain), 0, kUnbounded)}));
+    ways.push_back(g_.sequence(
+        {g_.characters(plain.without(taken)), g_.repeat(g_.characters(plain), 0, kUnbounded)}));
     if (!places[i].is_name) ways.push_back(g_.literal(""));
     rules[i] = g_.add_rule("name", g_.choice(std::move(ways)));
+    TRY_VOID(g_.check_size(limits_));
   }
   return text_.string(g_.rule(rules[0]));
 }

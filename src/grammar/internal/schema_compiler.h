@@ -25,13 +25,20 @@ struct Form {
   auto operator<=>(const Form&) const = default;
 };
 
+/// A document, and what its schemas may cost.
+struct SchemaSource {
+  const json::Value& root;
+  std::string place;     ///< stands in front of places in messages
+  std::string bare_end;  ///< what must not stand in a bare string
+  size_t& work;          ///< steps that are left
+};
+
 /// Turns the schemas of one document into rules. Each is a rule of its own, written when all that
 /// use it are: so neither depth nor recursion of schemas matters.
 class SchemaCompiler {
  public:
-  /// All must outlive it. `bare_end`: what must not stand in a bare string.
-  SchemaCompiler(Grammar& grammar, JsonText& text, const Limits& limits, const json::Value& root,
-                 std::string place, std::string bare_end);
+  /// All must outlive it.
+  SchemaCompiler(Grammar& grammar, JsonText& text, const Limits& limits, SchemaSource source);
 
   SchemaReader& reader() { return reader_; }
   /// The rule for a value; finish() defines it.
@@ -62,7 +69,7 @@ class SchemaCompiler {
   Result<Expr> write_properties(const MergedSchema& m, bool closed);
   Result<Expr> write_property(const MergedSchema::Property& property);
   Result<Expr> write_other(const MergedSchema& m);
-  Expr name_unlike(const std::vector<MergedSchema::Property>& properties);
+  Result<Expr> name_unlike(const std::vector<MergedSchema::Property>& properties);
   Expr one_or_more_by_comma(Expr first, Expr next, Counts counts);
   Expr bare_character(const CharSet& set);
   Expr nothing() { return g_.choice({}); }

@@ -1,6 +1,7 @@
 // What one schema's own keywords say.
 
 #include <algorithm>
+#include <span>
 
 #include "grammar/internal/merged_schema.h"
 
@@ -95,9 +96,11 @@ Status SchemaReader::read_types(const Value& schema, MergedSchema& out) {
       {"null", kNull},   {"boolean", kBoolean},          {"integer", kInteger}, {"string", kString},
       {"array", kArray}, {"number", kNumber | kInteger}, {"object", kObject},
   };
-  const json::Array one{*type};
+  const auto listed =
+      type->is_array() ? std::span<const Value>(type->as_array()) : std::span(type, 1);
+  if (listed.size() > std::size(kNames)) return wrong(schema, "type", "lists a type twice");
   uint32_t types = 0;
-  for (const Value& t : type->is_array() ? type->as_array() : one) {
+  for (const Value& t : listed) {
     const auto known = std::ranges::find_if(
         kNames, [&](const auto& n) { return t.is_string() && t.as_string() == n.first; });
     if (known == std::end(kNames)) {
@@ -112,25 +115,28 @@ Status SchemaReader::read_types(const Value& schema, MergedSchema& out) {
   return {};
 }
 
+// Both enum and const must hold, of all schemas.
 Status SchemaReader::read_values(const Value& schema, MergedSchema& out) {
-  std::vector<const Value*> values;
-  bool found = false;
+  // By a loop, since find() takes null for nothing.
   for (const auto& [key, value] : schema.as_object()) {
-    if (key == "const") {
-      values.push_back(&value);
-    } else if (key == "enum") {
-      if (!value.is_array()) return wrong(schema, "enum", "must be a list");
-      for (const Value& v : value.as_array()) values.push_back(&v);
-    } else {
-      continue;
-    }
-    if (found) std::erase_if(values, [&](const Value* v) { return !same(*v, value); });
-    found = true;
+    if (key == "const") TRY_VOID(narrow({&value}, out.values));
   }
-  if (!found) return {};
-  if (out.values)
-    std::erase_if(values, [&](const Value* v) { return !contains_value(*out.values, *v); });
-  out.values = std::move(values);
+  const Value* list = schema.find("enum");
+  if (list == nullptr) return {};
+  if (!list->is_array()) return wrong(schema, "enum", "must be a list");
+  Schemas listed;
+  for (const Value& v : list->as_array()) listed.push_back(&v);
+  return narrow(std::move(listed), out.values);
+}
+
+// Leaves the values that are in both.
+Status SchemaReader::narrow(Schemas listed, std::optional<Schemas>& values) {
+  if (!values) {
+    values = std::move(listed);
+    return spend(values->size());
+  }
+  TRY_VOID(spend(values->size() * (listed.size() + 1)));
+  std::erase_if(*values, [&](const Value* v) { return !contains_value(listed, *v); });
   return {};
 }
 
