@@ -58,8 +58,7 @@ std::string key_of(const Request& request, const PromptTokens& prompt) {
   if (chat == nullptr || !prompt.rendered) return key;
   const prompt::Rendered& r = *prompt.rendered;
   add(r.starts_in_reasoning ? "reasoning" : "");
-  // What a format trims may depend on how its prompt ends.
-  add(r.pieces.empty() ? "" : r.pieces.back().text.substr(0, 64));
+  add(r.trims_one_blank ? "blank" : "");
   if (!r.offers_tools) return key;
   add(chat->tool_choice == engine_api::ToolChoice::required ? "required" : "");
   add(chat->tool_name);

@@ -29,6 +29,7 @@ struct Rendered {
   std::vector<Piece> pieces;
   bool starts_in_reasoning = false;        ///< the prompt ends inside <think>
   bool offers_tools = false;               ///< else what looks like a call is text
+  bool trims_one_blank = false;            ///< one right before the answer belongs to the format
   std::vector<std::string> stop_specials;  ///< tokens that end an answer, where the vocabulary
                                            ///< has them; the checkpoint may name more
 
