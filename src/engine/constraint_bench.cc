@@ -3,7 +3,7 @@
 //
 //   HADAL_BENCH_TOKENIZER=tokenizer.json build/bench/engine_bench
 //
-// The numbers in docs/adr/0008-grammars.md are of Qwen's, with 151,936 logits.
+// The numbers in docs/adr/0009-grammars.md are of Qwen's, with 151,936 logits.
 
 #include <benchmark/benchmark.h>
 

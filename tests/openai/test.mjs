@@ -233,9 +233,9 @@ test("errors say what is wrong", async () => {
       await rejects(chat({ ...short, response_format }), 400, "invalid_argument", param);
     }
     await rejects(chat({ ...short, grammar: "nonsense" }), 400, "invalid_argument", "grammar");
-    await rejects(
-      chat({ ...short, tools: [toolOf("f", { type: "object", not: {} })], tool_choice: "required" }),
-      400, "invalid_argument", "tools[0].function.parameters");
+    const tools = [toolOf("f", { type: "object", not: {} })];
+    await rejects(chat({ ...short, tools, tool_choice: "required" }), 400, "invalid_argument",
+      "tools[0].function.parameters");
   }
   const unknown = { ...short, model: "no-such-model" };
   await rejects(chat(unknown), 404, "not_found", "model");
