@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures what response formats cost an answer on this machine.
 
-    tools/bench_formats.py HADAL [MODEL] [--runs N] [--tokens N] [--threads N]
+    tools/bench_formats.py HADAL [MODEL] [--runs N] [--tokens N] [--threads N] [--forms FORM...]
 
 Starts one server and asks it in turns without a format and with each kind of one, with the same
 number of tokens. Prints the time from the first token to the last per token (medians), and the
@@ -67,6 +67,7 @@ def main():
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--forms", nargs="*", default=list(FORMS), choices=list(FORMS))
     args = parser.parse_args()
     command = [args.hadal, "serve", *([args.model] if args.model else []), "--listen",
                "127.0.0.1:0", "--speculate", "off", "--threads", str(args.threads),
@@ -75,7 +76,7 @@ def main():
     try:
         url = re.search(r"url=(\S+)", server.stderr.readline())[1]
         ask(url, {"max_tokens": 16})  # weights are packed at first use
-        for name, form in FORMS.items():
+        for name, form in ((name, FORMS[name]) for name in args.forms):
             cold = ask(url, {"max_tokens": args.tokens, "seed": 0, **form})
             times = []
             for seed in range(args.runs):
