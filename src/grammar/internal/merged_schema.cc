@@ -11,6 +11,7 @@ using json::Value;
 
 constexpr size_t kSchemasMax = 256;
 constexpr int kDisjointDepthMax = 4;
+constexpr size_t kStepsPerMember = 6;    // a keyword or a property, against a comparison
 constexpr size_t kSegmentBytesMax = 80;  // of a place in a message
 
 // "%7E" and the like in a reference.
@@ -118,7 +119,7 @@ Result<SchemaReader::Schemas> SchemaReader::collect(const Conjunction& all) {
     TRY_VOID(check(*found.schemas[i], 0));
     const Value& s = *found.schemas[i];
     if (!s.is_object()) continue;
-    TRY_VOID(spend(1 + s.as_object().size()));
+    TRY_VOID(spend(kStepsPerMember * (1 + s.as_object().size())));
     if (const Value* ref = s.find("$ref")) {
       if (!ref->is_string()) return wrong(s, "$ref", "must be a string");
       TRY(const Value* target, resolve(s, ref->as_string()));
@@ -258,7 +259,7 @@ Status SchemaReader::merge_objects(const Schemas& schemas, MergedSchema& out) {
     const Value* properties = s->find("properties");
     if (properties == nullptr) continue;
     if (!properties->is_object()) return wrong(*s, "properties", "must be an object");
-    TRY_VOID(spend(properties->as_object().size()));
+    TRY_VOID(spend(kStepsPerMember * properties->as_object().size()));
     for (const auto& [key, schema] : properties->as_object()) {
       const size_t i = property(key);
       name(schema, *s, "properties/", key);
