@@ -166,6 +166,7 @@ Result<ParsedRequest> common(const ObjectReader& body, const RequestLimits& limi
   TRY_VOID(scheduling(body, out.request));
   TRY(out.request.sampling, sampling(body, limits));
   TRY(out.request.stop, stopping(body, limits));
+  TRY(out.request.format, internal::read_answer_format(body));
   TRY(const auto timeout_ms, body.integer("timeout_ms", 1, int64_t{1} << 40));
   out.request.timeout_ms = timeout_ms.value_or(0);
   return out;
@@ -219,7 +220,7 @@ Result<ParsedRequest> parse_chat_request(std::string_view text, const RequestLim
   if (logprobs) out.request.sampling.logprobs = static_cast<int>(top.value_or(0));
   engine_api::Chat chat;
   TRY(chat.messages, internal::read_messages(body, limits));
-  TRY(chat.tools, internal::read_tools(body, limits));
+  TRY_VOID(internal::read_tools(body, limits, chat));
   TRY_VOID(internal::read_thinking(body, chat));
   TRY(chat.response_format, internal::read_response_format(body));
   out.request.prompt = std::move(chat);
