@@ -46,12 +46,19 @@ struct LocalBackend::Impl {
   Batch batch;  ///< the engine's thread only
   std::thread thread;
 
+  Status check_model(const std::string& model) const;
   void loop();
   void sweep();
   void admit();
   Status wanted(const Job& job) const;
   void forget(const Job& job);
 };
+
+Status LocalBackend::Impl::check_model(const std::string& model) const {
+  if (model.empty() || model == loaded->id) return {};
+  return not_found("there is no model '" + model + "' here; this server has '" + loaded->id + "'")
+      .about("model");
+}
 
 // Good while the answer is still wanted.
 Status LocalBackend::Impl::wanted(const Job& job) const {
@@ -139,11 +146,7 @@ Result<RequestId> LocalBackend::submit(engine_api::Request request,
                                        std::shared_ptr<engine_api::EventSink> sink) {
   Impl& m = *impl_;
   if (m.stopping) return unavailable("the server is stopping");
-  if (!request.model.empty() && request.model != m.loaded->id) {
-    return not_found("there is no model '" + request.model + "' here; this server has '" +
-                     m.loaded->id + "'")
-        .about("model");
-  }
+  TRY_VOID(m.check_model(request.model));
   auto job = std::make_shared<Job>();
   job->id = RequestId{m.next_id.fetch_add(1)};
   TRY(job->prompt, make_prompt(*m.loaded, request));
@@ -167,6 +170,18 @@ Result<RequestId> LocalBackend::submit(engine_api::Request request,
   }
   m.queue_depth.set(static_cast<double>(m.queue.size()));
   return id;
+}
+
+Result<std::vector<engine_api::Token>> LocalBackend::tokenize(
+    const engine_api::TokenizeRequest& request) const {
+  TRY_VOID(impl_->check_model(request.model));
+  return engine::tokenize(*impl_->loaded, request);
+}
+
+Result<std::string> LocalBackend::detokenize(const std::string& model,
+                                             std::span<const int32_t> ids) const {
+  TRY_VOID(impl_->check_model(model));
+  return engine::detokenize(*impl_->loaded, ids);
 }
 
 void LocalBackend::cancel(RequestId id) {

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <memory>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "base/clock.h"
@@ -35,6 +37,10 @@ class LocalBackend final : public engine_api::Backend {
   bool ready() const override;
   Result<engine_api::RequestId> submit(engine_api::Request request,
                                        std::shared_ptr<engine_api::EventSink> sink) override;
+  Result<std::vector<engine_api::Token>> tokenize(
+      const engine_api::TokenizeRequest& request) const override;
+  Result<std::string> detokenize(const std::string& model,
+                                 std::span<const int32_t> ids) const override;
   void cancel(engine_api::RequestId id) override;
 
  private:

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,5 +23,13 @@ struct PromptTokens {
 /// Threading: any thread. Errors: invalid_argument, context_length_exceeded, unsupported (a
 /// chat with a model that has no chat format, fill-in-the-middle with one that cannot).
 Result<PromptTokens> make_prompt(const LoadedModel& model, const engine_api::Request& request);
+
+/// The tokens of a prompt of any length, for who counts them.
+/// Threading: any thread. Errors: invalid_argument, unsupported (as make_prompt), too_large.
+Result<std::vector<engine_api::Token>> tokenize(const LoadedModel& model,
+                                                const engine_api::TokenizeRequest& request);
+/// The text of `ids`, special tokens included. Threading: any thread.
+/// Errors: invalid_argument (an id outside the vocabulary), too_large.
+Result<std::string> detokenize(const LoadedModel& model, std::span<const int32_t> ids);
 
 }  // namespace hadal::engine

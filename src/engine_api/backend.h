@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -27,10 +28,12 @@ struct TokenPrompt {
   std::vector<int32_t> ids;
 };
 
+using Prompt = std::variant<Chat, TextPrompt, TokenPrompt>;
+
 /// What a client asks of a model.
 struct Request {
   std::string model;  ///< empty: the backend's default
-  std::variant<Chat, TextPrompt, TokenPrompt> prompt;
+  Prompt prompt;
   SamplingParams sampling;
   StopParams stop;
   int64_t timeout_ms = 0;  ///< 0: the backend's limit
@@ -91,6 +94,19 @@ class EventSink {
   virtual void on_event(Event&& event) = 0;
 };
 
+/// A prompt to split into tokens instead of answering it.
+struct TokenizeRequest {
+  std::string model;        ///< empty: the backend's default
+  Prompt prompt;            ///< a chat or a text
+  bool add_special = true;  ///< begin a text as a completion begins it, where the model has a bos
+  bool parse_special = false;  ///< special tokens spelled out in a text count: for trusted text
+};
+/// A token and what it stands for.
+struct Token {
+  int32_t id = 0;
+  std::string bytes;  ///< need not be whole characters
+};
+
 /// A model that a backend offers.
 struct ModelInfo {
   std::string id;
@@ -114,6 +130,14 @@ class Backend {
   /// Errors: invalid_argument (a prompt or a parameter), context_length_exceeded, not_found (the
   /// model), unavailable (the queue is full, or the backend is stopping).
   virtual Result<RequestId> submit(Request request, std::shared_ptr<EventSink> sink) = 0;
+
+  /// The tokens of a prompt, which may be longer than the context.
+  /// Errors: invalid_argument, unsupported (as submit), not_found, too_large.
+  virtual Result<std::vector<Token>> tokenize(const TokenizeRequest& request) const = 0;
+  /// The text of tokens, special ones included; an ill-formed part of UTF-8 becomes U+FFFD.
+  /// Errors: invalid_argument (an id outside the vocabulary), not_found, too_large.
+  virtual Result<std::string> detokenize(const std::string& model,
+                                         std::span<const int32_t> ids) const = 0;
 
   /// Stops a request at its next step; its sink still gets Finished{cancelled}. Unknown and
   /// finished ids are ignored.

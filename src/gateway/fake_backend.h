@@ -44,10 +44,8 @@ class FakeBackend final : public engine_api::Backend {
 
   Result<engine_api::RequestId> submit(engine_api::Request request,
                                        std::shared_ptr<engine_api::EventSink> sink) override {
-    if (!request.model.empty() && request.model != "fake" && request.model != "org/other") {
-      return not_found("no such model: " + request.model).about("model");
-    }
-    const std::string text = text_of(request);
+    TRY_VOID(check_model(request.model));
+    const std::string text = text_of(request.prompt);
     if (text.starts_with("full")) return unavailable("the queue is full; try again");
     if (text.starts_with("long")) {
       return make_error(ErrorCode::context_length_exceeded,
@@ -71,16 +69,42 @@ class FakeBackend final : public engine_api::Backend {
     if (found != cancelled_.end()) *found->second = true;
   }
 
+  /// A token is a byte, and its id the byte's value.
+  Result<std::vector<engine_api::Token>> tokenize(
+      const engine_api::TokenizeRequest& request) const override {
+    TRY_VOID(check_model(request.model));
+    std::vector<engine_api::Token> out;
+    for (const char c : text_of(request.prompt)) {
+      out.push_back({static_cast<unsigned char>(c), std::string(1, c)});
+    }
+    return out;
+  }
+  Result<std::string> detokenize(const std::string& model,
+                                 std::span<const int32_t> ids) const override {
+    TRY_VOID(check_model(model));
+    std::string out;
+    for (const int32_t id : ids) {
+      if (id > 255) return invalid_argument("no such token").about("tokens");
+      out += static_cast<char>(id);
+    }
+    return out;
+  }
+
   std::atomic<bool> is_ready{true};
   std::atomic<int> cancellations{0};
   engine_api::Request last_request;
 
  private:
-  static std::string text_of(const engine_api::Request& request) {
-    if (const auto* chat = std::get_if<engine_api::Chat>(&request.prompt)) {
+  static Status check_model(const std::string& model) {
+    if (model.empty() || model == "fake" || model == "org/other") return {};
+    return not_found("no such model: " + model).about("model");
+  }
+
+  static std::string text_of(const engine_api::Prompt& prompt) {
+    if (const auto* chat = std::get_if<engine_api::Chat>(&prompt)) {
       return chat->messages.back().content;
     }
-    if (const auto* text = std::get_if<engine_api::TextPrompt>(&request.prompt)) return text->text;
+    if (const auto* text = std::get_if<engine_api::TextPrompt>(&prompt)) return text->text;
     return "tokens";
   }
 

@@ -162,6 +162,27 @@ TEST_F(GatewayTest, CompletesText) {
   EXPECT_NE(list[0].find(R"("text":"Echo:")"), std::string::npos);
 }
 
+TEST_F(GatewayTest, SplitsTextIntoTokensAndBack) {
+  start({.api_key = "sk"});
+  const std::string key = "Authorization: Bearer sk\r\n";
+  EXPECT_EQ(call("POST", "/tokenize", R"({"content":"ab"})", key).body,
+            R"({"count":2,"max_model_len":4096,"tokens":[97,98]})");
+  EXPECT_EQ(call("POST", "/v1/tokenize",
+                 R"({"messages":[{"role":"user","content":"a"}],"return_token_strs":true})", key)
+                .body,
+            R"({"count":1,"max_model_len":4096,"tokens":[97],"token_strs":["a"]})");
+  EXPECT_EQ(call("POST", "/detokenize", R"({"tokens":[97,98]})", key).body,
+            R"({"content":"ab","prompt":"ab"})");
+  for (const char* path : {"/tokenize", "/detokenize", "/v1/tokenize"}) {
+    EXPECT_EQ(call("POST", path, R"({"content":"ab","tokens":[]})").status, 401) << path;
+    EXPECT_EQ(call("GET", path, "", key).status, 405) << path;
+  }
+  const Answer other = call("POST", "/tokenize", R"({"content":"ab","model":"none"})", key);
+  EXPECT_EQ(other.status, 404);
+  EXPECT_EQ(other.error("param"), "model");
+  EXPECT_EQ(call("POST", "/detokenize", R"({"tokens":[256]})", key).error("param"), "tokens");
+}
+
 TEST_F(GatewayTest, SaysWhatIsWrong) {
   http::ServerLimits limits;
   limits.body_bytes_max = 1000;

@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "protocol/internal/body.h"
 #include "protocol/internal/chat_fields.h"
 #include "protocol/internal/object_reader.h"
 
@@ -13,27 +14,6 @@ namespace {
 using internal::ObjectReader;
 
 constexpr int64_t kTokensMax = int64_t{1} << 40;
-constexpr int64_t kTokenIdMax = std::numeric_limits<int32_t>::max();
-
-Result<json::Value> parse_body(std::string_view body, const RequestLimits& limits) {
-  auto value =
-      json::parse(body, {.bytes_max = limits.body_bytes_max, .depth_max = limits.depth_max});
-  if (!value) return std::move(value).error().in("the body");
-  return value;
-}
-
-Result<std::vector<int32_t>> token_ids(const json::Array& array, const std::string& place) {
-  std::vector<int32_t> ids;
-  ids.reserve(array.size());
-  for (size_t i = 0; i < array.size(); ++i) {
-    const auto id = internal::as_integer(array[i]);
-    if (!id || *id < 0 || *id > kTokenIdMax) {
-      return internal::bad_at(internal::element(place, i), "must be a token id");
-    }
-    ids.push_back(static_cast<int32_t>(*id));
-  }
-  return ids;
-}
 
 Result<std::vector<std::pair<int32_t, float>>> logit_bias(const ObjectReader& body, size_t max) {
   std::vector<std::pair<int32_t, float>> out;
@@ -63,7 +43,7 @@ Result<engine_api::SamplingParams> sampling(const ObjectReader& body, const Requ
   TRY(p.top_p, body.number("top_p", p.top_p, 0, 1));
   // OpenAI allows 0, which can only mean the single most likely token.
   if (p.top_p == 0) p.top_p = 1e-9;
-  TRY(const auto top_k, body.integer("top_k", -1, kTokenIdMax));
+  TRY(const auto top_k, body.integer("top_k", -1, internal::kTokenIdMax));
   p.top_k = static_cast<int>(std::max<int64_t>(0, top_k.value_or(0)));
   TRY(p.min_p, body.number("min_p", p.min_p, 0, 1));
   if (p.min_p == 1) return body.bad("min_p", "must be less than 1");
@@ -119,7 +99,7 @@ Result<engine_api::StopParams> stopping(const ObjectReader& body, const RequestL
   TRY(p.stop, stop_strings(body, limits));
   TRY(const json::Value* ids, body.array("stop_token_ids", limits.stops_max));
   if (ids != nullptr) {
-    TRY(p.stop_token_ids, token_ids(ids->as_array(), "stop_token_ids"));
+    TRY(p.stop_token_ids, internal::token_ids(ids->as_array(), "stop_token_ids"));
   }
   TRY(p.ignore_eos, body.boolean("ignore_eos", false));
   return p;
@@ -181,31 +161,26 @@ Result<Prompt> completion_prompt(const ObjectReader& body, const RequestLimits& 
   if (!text.suffix.empty()) return body.bad("suffix", "needs a prompt that is text");
   if (text.echo) return body.bad("echo", "needs a prompt that is text");
   engine_api::TokenPrompt tokens;
-  TRY(tokens.ids, token_ids(ids, nested ? "prompt[0]" : "prompt"));
+  TRY(tokens.ids, internal::token_ids(ids, nested ? "prompt[0]" : "prompt"));
   return Prompt(std::move(tokens));
 }
 
 }  // namespace
 
 Result<ParsedRequest> parse_chat_request(std::string_view text, const RequestLimits& limits) {
-  TRY(const json::Value value, parse_body(text, limits));
+  TRY(const json::Value value, internal::parse_body(text, limits));
   TRY(const ObjectReader body, ObjectReader::of(value, ""));
   TRY(ParsedRequest out, common(body, limits));
   TRY(const bool logprobs, body.boolean("logprobs", false));
   TRY(const auto top, body.integer("top_logprobs", 0, 20));
   if (top && !logprobs) return body.bad("top_logprobs", "needs logprobs: true");
   if (logprobs) out.request.sampling.logprobs = static_cast<int>(top.value_or(0));
-  engine_api::Chat chat;
-  TRY(chat.messages, internal::read_messages(body, limits));
-  TRY(chat.tools, internal::read_tools(body, limits));
-  TRY_VOID(internal::read_thinking(body, chat));
-  TRY(chat.response_format, internal::read_response_format(body));
-  out.request.prompt = std::move(chat);
+  TRY(out.request.prompt, internal::read_chat(body, limits));
   return out;
 }
 
 Result<ParsedRequest> parse_completion_request(std::string_view text, const RequestLimits& limits) {
-  TRY(const json::Value value, parse_body(text, limits));
+  TRY(const json::Value value, internal::parse_body(text, limits));
   TRY(const ObjectReader body, ObjectReader::of(value, ""));
   TRY(ParsedRequest out, common(body, limits));
   TRY(const auto logprobs, body.integer("logprobs", 0, 20));

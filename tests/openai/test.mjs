@@ -116,6 +116,22 @@ test("logprobs come one per token", { skip: fake }, async () => {
   for (const p of answer.choices[0].logprobs.token_logprobs) assert.ok(p <= 0);
 });
 
+test("text is split into tokens and put together again", async () => {
+  const split = body => client.post("/tokenize", { body: { model, ...body } });
+  const join = tokens => client.post("/detokenize", { body: { model, tokens } });
+  const text = "The sea is deep, \u6df1\u6d77.";
+  const { tokens, count } = await split({ content: text });
+  assert.equal(tokens.length, count);
+  assert.equal((await join(tokens)).content, text);
+  const pieces = await split({ content: "The sea", with_pieces: true });
+  assert.equal(pieces.tokens.map(t => t.piece).join(""), "The sea");
+  const strings = await split({ prompt: "The sea", return_token_strs: true });
+  assert.equal(strings.token_strs.length, strings.count);
+  const asked = await split({ messages: hello });
+  if (!fake) assert.equal(asked.count, (await chat(short)).usage.prompt_tokens);
+  await assert.rejects(split({}), e => e.status === 400 && e.param === "content");
+});
+
 test("several requests at once are all answered", async () => {
   const answers = await Promise.all(Array.from({ length: 6 }, () => chat(short)));
   const contents = answers.map(a => a.choices[0].message.content);

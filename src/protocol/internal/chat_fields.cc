@@ -106,8 +106,6 @@ Result<Message> read_message(const json::Value& value, std::string place) {
   return out;
 }
 
-}  // namespace
-
 Result<std::vector<Message>> read_messages(const ObjectReader& body, const RequestLimits& limits) {
   TRY(const json::Value* list, body.array("messages", limits.messages_max));
   if (list == nullptr) return body.wrong_kind("messages", "an array");
@@ -125,6 +123,7 @@ Result<std::vector<Message>> read_messages(const ObjectReader& body, const Reque
   return out;
 }
 
+/// `tools`, or none when tool_choice is "none".
 Result<std::vector<engine_api::Tool>> read_tools(const ObjectReader& body,
                                                  const RequestLimits& limits) {
   std::vector<engine_api::Tool> out;
@@ -157,6 +156,7 @@ Result<std::vector<engine_api::Tool>> read_tools(const ObjectReader& body,
   return body.bad("tool_choice", "must be auto or none");
 }
 
+/// `thinking`, `chat_template_kwargs` and `reasoning_effort`, in this order of precedence.
 Status read_thinking(const ObjectReader& body, engine_api::Chat& chat) {
   // Source: DeepSeek API docs, thinking mode: minimal and low mean low, medium to xhigh mean high,
   // ultra means max.
@@ -198,6 +198,7 @@ Status read_thinking(const ObjectReader& body, engine_api::Chat& chat) {
   return {};
 }
 
+/// Null for plain text.
 Result<json::Value> read_response_format(const ObjectReader& body) {
   TRY(const json::Value* format, body.object("response_format"));
   if (format == nullptr) return json::Value();
@@ -214,6 +215,36 @@ Result<json::Value> read_response_format(const ObjectReader& body) {
   TRY_VOID(s.string("name"));
   TRY_VOID(s.object("schema"));
   return *format;
+}
+
+/// vLLM's words for a prompt that ends inside the last message.
+Status read_continuation(const ObjectReader& body, std::vector<Message>& messages) {
+  TRY(const bool goes_on, body.boolean("continue_final_message", false));
+  TRY(const bool header, body.boolean("add_generation_prompt", !goes_on));
+  if (goes_on && header) {
+    return body.bad("add_generation_prompt", "does not go together with continue_final_message");
+  }
+  if (!goes_on && !header) {
+    return body.bad("add_generation_prompt", "must be true: a prompt ends where an answer begins");
+  }
+  if (!goes_on) return {};
+  if (messages.back().role != Role::assistant) {
+    return body.bad("continue_final_message", "needs a last message of the assistant");
+  }
+  messages.back().prefix = true;
+  return {};
+}
+
+}  // namespace
+
+Result<engine_api::Chat> read_chat(const ObjectReader& body, const RequestLimits& limits) {
+  engine_api::Chat chat;
+  TRY(chat.messages, read_messages(body, limits));
+  TRY_VOID(read_continuation(body, chat.messages));
+  TRY(chat.tools, read_tools(body, limits));
+  TRY_VOID(read_thinking(body, chat));
+  TRY(chat.response_format, read_response_format(body));
+  return chat;
 }
 
 }  // namespace hadal::protocol::internal

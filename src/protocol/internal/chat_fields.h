@@ -1,22 +1,14 @@
 #pragma once
 
-#include <vector>
-
 #include "engine_api/chat.h"
 #include "protocol/internal/object_reader.h"
 #include "protocol/openai_request.h"
 
 namespace hadal::protocol::internal {
 
-/// The fields that only chat requests have. Errors: invalid_argument with the place.
-Result<std::vector<engine_api::Message>> read_messages(const ObjectReader& body,
-                                                       const RequestLimits& limits);
-/// `tools`, or none when tool_choice is "none".
-Result<std::vector<engine_api::Tool>> read_tools(const ObjectReader& body,
-                                                 const RequestLimits& limits);
-/// `thinking`, `chat_template_kwargs` and `reasoning_effort`, in this order of precedence.
-Status read_thinking(const ObjectReader& body, engine_api::Chat& chat);
-/// Null for plain text.
-Result<json::Value> read_response_format(const ObjectReader& body);
+/// What a prompt format renders: `messages`, `tools`, `tool_choice`, `thinking`,
+/// `reasoning_effort`, `chat_template_kwargs`, `response_format`, and vLLM's
+/// `continue_final_message`. Errors: invalid_argument with the place.
+Result<engine_api::Chat> read_chat(const ObjectReader& body, const RequestLimits& limits);
 
 }  // namespace hadal::protocol::internal
