@@ -34,6 +34,8 @@ Result<std::unique_ptr<engine::LoadedModel>> load_for_answers(const std::string&
   options.step_tokens_max = flags.integer("step-tokens-max");
   options.sequences_max = sequences_max;
   options.prefix_cache = flags.boolean("prefix-cache");
+  options.speculation.ngram = flags.text("speculate") != "off";
+  options.speculation.tokens_max = flags.integer("speculate-tokens-max");
   return engine::LoadedModel::load(std::move(checkpoint), std::move(device), options);
 }
 

@@ -129,6 +129,40 @@ TEST(BatchTest, OneThatIsCancelledLeavesTheOthersAlone) {
   EXPECT_EQ(engine.pages_free_at_end(), engine.pages);
 }
 
+// One place, four requests of a talkative user before one of another: the other is served second.
+TEST(BatchTest, UsersTakeTurns) {
+  TestEngine engine({.sequences_max = 1});
+  auto gate = std::make_shared<Recorder>(1);
+  engine.submit(exactly(chat("Hi"), 2), gate);
+  gate->wait_until_held();
+  std::vector<std::shared_ptr<Recorder>> talkative;
+  auto request = exactly(after_ids(some_ids(20)), 20);
+  for (int i = 0; i < 4; ++i) {
+    request.user = "talkative";
+    talkative.push_back(std::make_shared<Recorder>(i == 1 ? 1 : 0));
+    engine.submit(request, talkative.back());
+  }
+  request.user = "shy";
+  auto shy = std::make_shared<Recorder>();
+  engine.submit(request, shy);
+  gate->release();
+  talkative[1]->wait_until_held();
+  EXPECT_EQ(shy->now().end(), "length") << "before the second of the talkative one";
+  EXPECT_FALSE(talkative[2]->now().started);
+  talkative[1]->release();
+  for (const auto& s : talkative) EXPECT_EQ(s->wait().end(), "length");
+}
+
+TEST(BatchTest, PrefixesAreSharedUnderOneSaltOnly) {
+  TestEngine engine;
+  auto request = exactly(after_ids(some_ids(200)), 3);
+  request.cache_salt = "mine";
+  EXPECT_EQ(engine.ask(request).usage().cached_tokens, 0);
+  EXPECT_EQ(engine.ask(request).usage().cached_tokens, 192);
+  request.cache_salt = "yours";
+  EXPECT_EQ(engine.ask(request).usage().cached_tokens, 0);
+}
+
 TEST(BatchTest, DestroyingItFinishesAll) {
   TestEngine engine({.sequences_max = 3});
   std::vector<std::shared_ptr<Recorder>> sinks;

@@ -141,5 +141,33 @@ TEST(KvCacheDeathTest, ReleasingTwiceIsADefect) {
   EXPECT_DEATH(f.kv.release_page(page), "released twice");
 }
 
+TEST(PrefixCacheTest, SaltsShareNothing) {
+  Fixture f(8);
+  PrefixCache cache(f.kv);
+  const auto prompt = tokens_of({{0, 130}});
+  std::vector<int32_t> pages;
+  for (int i = 0; i < 3; ++i) pages.push_back(*f.kv.take_page());
+  cache.insert(prompt, pages, "mine");
+  EXPECT_TRUE(cache.match(prompt).empty());
+  EXPECT_TRUE(cache.match(prompt, "yours").empty());
+  const auto hit = cache.match(prompt, "mine");
+  EXPECT_EQ(hit.size(), 2u);
+  f.drop(hit);
+  // The same prompt under another salt gets pages of its own.
+  std::vector<int32_t> others;
+  for (int i = 0; i < 3; ++i) others.push_back(*f.kv.take_page());
+  cache.insert(prompt, others, "yours");
+  EXPECT_EQ(cache.size_pages(), 4);
+  const auto theirs = cache.match(prompt, "yours");
+  ASSERT_EQ(theirs.size(), 2u);
+  EXPECT_EQ(theirs[0], others[0]);
+  f.drop(theirs);
+  f.drop(pages);
+  f.drop(others);
+  EXPECT_EQ(cache.evict(8), 4);
+  EXPECT_EQ(f.kv.pages_free(), 8);
+  EXPECT_TRUE(cache.match(prompt, "mine").empty());
+}
+
 }  // namespace
 }  // namespace hadal::kvcache

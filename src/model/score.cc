@@ -57,7 +57,7 @@ Status score_tokens(Model& model, kernels::Device& device, std::span<const int32
         .past = first,
         .block_table = pages,
         .slot = 0,
-        .logits = Logits::all};
+        .logits = n};
     TRY_VOID(batch.set(device, {&sequence, 1}));
     const kernels::Mat logits{buffer.data(), device.activation_dtype(), n, config.vocab,
                               config.vocab};
