@@ -115,11 +115,18 @@ void Batch::join(std::shared_ptr<Job> job) {
   members_.push_back(std::move(m));
   running_.set(static_cast<double>(members_.size()));
   Job& joined = *members_.back()->job;
-  joined.sink->on_event(engine_api::Started{prompt, members_.back()->cached});
-  if (joined.prompt.echo.empty()) return;
-  Delta echo;
-  echo.content = std::exchange(joined.prompt.echo, {});
-  joined.sink->on_event(std::move(echo));
+  if (joined.index == 0) {
+    const int64_t all = joined.parts->usage.prompt_tokens;
+    joined.sink->on_event(engine_api::Started{all, members_.back()->cached});
+  }
+  if (!joined.prompt.echo.empty()) {
+    joined.sink->on_event(Delta{.index = joined.index, .content = joined.prompt.echo});
+  }
+  if (!joined.leads()) call_next(joined);
+}
+
+void Batch::call_next(const Job& job) {
+  if (auto next = job.next(loaded_)) next_parts_.push_back(std::move(next));
 }
 
 bool Batch::resume(Member& m) {
@@ -290,7 +297,10 @@ bool Batch::advance(Member& m, std::span<float> logits) {
   try {
     Answer& answer = *m.job->answer;
     // Whoever comes with the same beginning need not wait for the end of this answer.
-    if (answer.tokens() == 0) m.sequence->publish();
+    if (answer.tokens() == 0) {
+      m.sequence->publish();
+      if (m.job->leads()) call_next(*m.job);
+    }
     const auto token = answer.choose(logits);
     if (!token) {
       end(m, token.error());
@@ -299,7 +309,7 @@ bool Batch::advance(Member& m, std::span<float> logits) {
     m.sequence->append(*token);
     new_tokens_.add();
     m.job->account->served += kServedPerNewToken;
-    Delta delta;
+    Delta delta{.index = m.job->index};
     answer.accept(*token, delta);
     if (!answer.finished() &&
         static_cast<int64_t>(m.sequence->tokens().size()) >= loaded_.context_tokens_max) {
@@ -344,6 +354,10 @@ void Batch::fail_all(const Error& error, const std::function<void(const Job&)>& 
     ended(*m->job);
   }
   members_.clear();
+  for (const auto& job : take_next_parts()) {
+    job->end(error, 0);
+    ended(*job);
+  }
 }
 
 }  // namespace hadal::engine

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -40,9 +41,12 @@ class Batch {
   bool has_room(const Job& job) const;
   /// Lets it join; it must have room.
   void join(std::shared_ptr<Job> job);
+  /// The next parts of requests that joined or whose prompts are computed now: they may wait for a
+  /// place of their own.
+  std::vector<std::shared_ptr<Job>> take_next_parts() { return std::exchange(next_parts_, {}); }
 
   /// Computes one step and hands out what it brought. `interrupted` says whether an answer is still
-  /// wanted; `ended` is told each request that is over.
+  /// wanted; `ended` is told each part of a request that is over.
   void step(const std::function<Status(const Job&)>& interrupted,
             const std::function<void(const Job&)>& ended);
   /// Ends everything with `error`.
@@ -61,6 +65,7 @@ class Batch {
   void hand_out();
   bool advance(Member& m, std::span<float> logits);
   void end(Member& m, const Status& why);
+  void call_next(const Job& job);
   int64_t pages_held() const;
   bool fits(int64_t tokens) const;
 
@@ -76,6 +81,7 @@ class Batch {
   Histogram& step_sequences_;
 
   std::vector<std::unique_ptr<Member>> members_;  ///< oldest first
+  std::vector<std::shared_ptr<Job>> next_parts_;
   Pace pace_;
   StepCost cost_;
   int64_t draft_rows_max_;  ///< of a step

@@ -38,8 +38,8 @@ struct LocalBackend::Impl {
   Gauge& queue_depth;
   Gauge& pages_free;
 
-  std::mutex jobs_mutex;
-  std::unordered_map<uint64_t, std::shared_ptr<Job>> jobs;  ///< submitted and not finished
+  std::mutex requests_mutex;
+  std::unordered_map<uint64_t, std::shared_ptr<Parts>> requests;  ///< submitted and not finished
   std::atomic<uint64_t> next_id{1};
   std::atomic<bool> stopping{false};
 
@@ -50,6 +50,7 @@ struct LocalBackend::Impl {
   void loop();
   void sweep();
   void admit();
+  void queue_parts();
   Status wanted(const Job& job) const;
   void forget(const Job& job);
   void over(const Job& job);
@@ -63,7 +64,8 @@ Status LocalBackend::Impl::check_model(const std::string& model) const {
 
 // Good while the answer is still wanted.
 Status LocalBackend::Impl::wanted(const Job& job) const {
-  if (job.cancelled.load(std::memory_order_relaxed) || stopping.load(std::memory_order_relaxed)) {
+  if (job.parts->cancelled.load(std::memory_order_relaxed) ||
+      stopping.load(std::memory_order_relaxed)) {
     return make_error(ErrorCode::cancelled, "the request was cancelled");
   }
   if (clock.now_ns() > job.deadline_ns) {
@@ -73,11 +75,13 @@ Status LocalBackend::Impl::wanted(const Job& job) const {
 }
 
 void LocalBackend::Impl::forget(const Job& job) {
-  std::lock_guard lock(jobs_mutex);
-  jobs.erase(static_cast<uint64_t>(job.id));
+  std::lock_guard lock(requests_mutex);
+  requests.erase(static_cast<uint64_t>(job.id));
 }
 
+// A part has ended, and perhaps the request with it.
 void LocalBackend::Impl::over(const Job& job) {
+  if (!job.parts->over()) return;
   queue.leave(job);
   forget(job);
 }
@@ -101,9 +105,14 @@ void LocalBackend::Impl::admit() {
   if (!batch.full()) {
     while (auto job = queue.pop_if([&](const Job& j) { return batch.has_room(j); })) {
       batch.join(std::move(job));
+      queue_parts();
     }
   }
   queue_depth.set(static_cast<double>(queue.size()));
+}
+
+void LocalBackend::Impl::queue_parts() {
+  for (auto& job : batch.take_next_parts()) queue.push_part(std::move(job));
 }
 
 void LocalBackend::Impl::loop() {
@@ -114,6 +123,7 @@ void LocalBackend::Impl::loop() {
       sweep();
       admit();
       batch.step([&](const Job& job) { return wanted(job); }, ended);
+      queue_parts();
     } catch (const std::exception& e) {
       LOG(error, "engine_exception", {"what", e.what()});
       batch.fail_all(internal_error("the engine failed; its log says why"), ended);
@@ -155,21 +165,19 @@ Result<RequestId> LocalBackend::submit(engine_api::Request request,
   Impl& m = *impl_;
   if (m.stopping) return unavailable("the server is stopping");
   TRY_VOID(m.check_model(request.model));
-  auto job = std::make_shared<Job>();
-  job->id = RequestId{m.next_id.fetch_add(1)};
-  TRY(job->prompt, make_prompt(*m.loaded, request));
+  const RequestId id{m.next_id.fetch_add(1)};
   const uint64_t seed =
-      splitmix64(static_cast<uint64_t>(m.clock.now_ns()) ^ static_cast<uint64_t>(job->id));
-  TRY(job->answer, Answer::create(*m.loaded, request, job->prompt, seed));
+      splitmix64(static_cast<uint64_t>(m.clock.now_ns()) ^ static_cast<uint64_t>(id));
+  const int64_t asked_ms = request.timeout_ms;
+  TRY(auto job, Job::create(*m.loaded, std::move(request), seed));
+  job->id = id;
   int64_t timeout_ms = m.options.timeout_ms_max;
-  if (request.timeout_ms > 0) timeout_ms = std::min(timeout_ms, request.timeout_ms);
+  if (asked_ms > 0) timeout_ms = std::min(timeout_ms, asked_ms);
   job->deadline_ns = m.clock.now_ns() + timeout_ms * 1'000'000;
-  job->request = std::move(request);
   job->sink = std::move(sink);
-  const RequestId id = job->id;
   {
-    std::lock_guard lock(m.jobs_mutex);
-    m.jobs[static_cast<uint64_t>(id)] = job;
+    std::lock_guard lock(m.requests_mutex);
+    m.requests[static_cast<uint64_t>(id)] = job->parts;
   }
   if (!m.queue.try_push(std::shared_ptr(job))) {
     m.forget(*job);
@@ -193,9 +201,9 @@ Result<std::string> LocalBackend::detokenize(const std::string& model,
 }
 
 void LocalBackend::cancel(RequestId id) {
-  std::lock_guard lock(impl_->jobs_mutex);
-  const auto at = impl_->jobs.find(static_cast<uint64_t>(id));
-  if (at != impl_->jobs.end()) at->second->cancelled = true;
+  std::lock_guard lock(impl_->requests_mutex);
+  const auto at = impl_->requests.find(static_cast<uint64_t>(id));
+  if (at != impl_->requests.end()) at->second->cancelled = true;
 }
 
 }  // namespace hadal::engine

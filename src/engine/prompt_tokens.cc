@@ -6,7 +6,7 @@
 namespace hadal::engine {
 namespace {
 
-Error beyond_context(const LoadedModel& m, const std::string& length, const char* field) {
+Error beyond_context(const LoadedModel& m, const std::string& length, std::string_view field) {
   return make_error(ErrorCode::context_length_exceeded,
                     "the prompt has " + length + " tokens; with room for an answer this model's " +
                         "context holds " + std::to_string(m.context_tokens_max - 1))
@@ -18,7 +18,7 @@ Error beyond_context(const LoadedModel& m, const std::string& length, const char
 constexpr size_t kTextBytesMax = 4 << 20;
 
 // Refuses what cannot fit however it is split, before work goes into splitting it.
-Status check_bytes(const LoadedModel& m, size_t bytes, const char* field) {
+Status check_bytes(const LoadedModel& m, size_t bytes, std::string_view field) {
   const size_t least = bytes / std::max<size_t>(m.token_bytes_max, 1);
   if (least < static_cast<size_t>(m.context_tokens_max)) return {};
   return beyond_context(m, "at least " + std::to_string(least), field);
@@ -59,8 +59,9 @@ void begin_text(const LoadedModel& m, std::vector<int32_t>& ids) {
   if (m.tokenizer->add_bos() && m.tokenizer->bos_id()) ids.push_back(*m.tokenizer->bos_id());
 }
 
-Result<PromptTokens> from_text(const LoadedModel& m, const engine_api::TextPrompt& prompt) {
-  TRY_VOID(check_bytes(m, prompt.text.size() + prompt.suffix.size(), "prompt"));
+Result<PromptTokens> from_text(const LoadedModel& m, const engine_api::TextPrompt& prompt,
+                               std::string_view field) {
+  TRY_VOID(check_bytes(m, prompt.text.size() + prompt.suffix.size(), field));
   PromptTokens out;
   if (prompt.echo) out.echo = prompt.text;
   if (!prompt.suffix.empty()) {
@@ -82,7 +83,7 @@ Result<PromptTokens> from_text(const LoadedModel& m, const engine_api::TextPromp
   return out;
 }
 
-Status check_ids(const LoadedModel& m, std::span<const int32_t> ids, const char* field) {
+Status check_ids(const LoadedModel& m, std::span<const int32_t> ids, std::string_view field) {
   const int64_t vocab = m.model->config().vocab;
   for (const int32_t id : ids) {
     if (id < 0 || id >= vocab) {
@@ -94,9 +95,19 @@ Status check_ids(const LoadedModel& m, std::span<const int32_t> ids, const char*
   return {};
 }
 
-Status check(const LoadedModel& m, const PromptTokens& prompt, const char* field) {
-  if (prompt.ids.empty()) return invalid_argument("the prompt is empty").about("prompt");
-  TRY_VOID(check_ids(m, prompt.ids, "prompt"));
+Result<PromptTokens> from_ids(const LoadedModel& m, const engine_api::TokenPrompt& prompt,
+                              std::string_view field) {
+  PromptTokens out;
+  out.ids = prompt.ids;
+  if (!prompt.echo) return out;
+  TRY_VOID(check_ids(m, prompt.ids, field));
+  out.echo = m.tokenizer->decode(prompt.ids);
+  return out;
+}
+
+Status check(const LoadedModel& m, const PromptTokens& prompt, std::string_view field) {
+  if (prompt.ids.empty()) return invalid_argument("the prompt is empty").about(field);
+  TRY_VOID(check_ids(m, prompt.ids, field));
   const auto length = static_cast<int64_t>(prompt.ids.size());
   if (length >= m.context_tokens_max) {
     return beyond_context(m, std::to_string(length), field);
@@ -106,22 +117,37 @@ Status check(const LoadedModel& m, const PromptTokens& prompt, const char* field
 
 }  // namespace
 
-Result<PromptTokens> make_prompt(const LoadedModel& m, const engine_api::Request& request) {
-  PromptTokens out;
+Result<std::vector<PromptTokens>> make_prompts(const LoadedModel& m,
+                                               const engine_api::Request& request) {
+  std::vector<PromptTokens> out;
+  const auto add = [&](Result<PromptTokens> prompt, std::string_view field) -> Status {
+    if (!prompt) return prompt.error();
+    TRY_VOID(check(m, *prompt, field));
+    out.push_back(*std::move(prompt));
+    return {};
+  };
+  const auto read = [&](const auto& prompt, std::string_view field) -> Status {
+    if (const auto* text = std::get_if<engine_api::TextPrompt>(&prompt)) {
+      return add(from_text(m, *text, field), field);
+    }
+    return add(from_ids(m, std::get<engine_api::TokenPrompt>(prompt), field), field);
+  };
   if (const auto* chat = std::get_if<engine_api::Chat>(&request.prompt)) {
-    TRY(out, from_chat(m, *chat));
-  } else if (const auto* text = std::get_if<engine_api::TextPrompt>(&request.prompt)) {
-    TRY(out, from_text(m, *text));
+    TRY_VOID(add(from_chat(m, *chat), "messages"));
+  } else if (const auto* list = std::get_if<engine_api::PromptList>(&request.prompt)) {
+    if (list->prompts.empty()) return invalid_argument("there is no prompt").about("prompt");
+    for (size_t i = 0; i < list->prompts.size(); ++i) {
+      TRY_VOID(read(list->prompts[i], "prompt[" + std::to_string(i) + "]"));
+    }
   } else {
-    out.ids = std::get<engine_api::TokenPrompt>(request.prompt).ids;
+    TRY_VOID(read(request.prompt, "prompt"));
   }
-  TRY_VOID(check(m, out, out.rendered ? "messages" : "prompt"));
   return out;
 }
 
 Result<std::vector<engine_api::Token>> tokenize(const LoadedModel& m,
                                                 const engine_api::TokenizeRequest& request) {
-  const auto check_size = [](size_t bytes, const char* field) -> Status {
+  const auto check_size = [](size_t bytes, std::string_view field) -> Status {
     if (bytes <= kTextBytesMax) return {};
     return too_large("the text has " + std::to_string(bytes) + " bytes; at most " +
                      std::to_string(kTextBytesMax) + " are split into tokens at once")

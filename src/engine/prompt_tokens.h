@@ -19,13 +19,14 @@ struct PromptTokens {
   std::string echo;                          ///< text that the answer repeats first
 };
 
-/// Renders and tokenizes the prompt of `request`.
+/// Renders and tokenizes the prompts of `request`, at least one.
 /// Threading: any thread. Errors: invalid_argument, context_length_exceeded, unsupported (a
 /// chat with a model that has no chat format, fill-in-the-middle with one that cannot).
-Result<PromptTokens> make_prompt(const LoadedModel& model, const engine_api::Request& request);
+Result<std::vector<PromptTokens>> make_prompts(const LoadedModel& model,
+                                               const engine_api::Request& request);
 
 /// The tokens of a prompt of any length, for who counts them.
-/// Threading: any thread. Errors: invalid_argument, unsupported (as make_prompt), too_large.
+/// Threading: any thread. Errors: invalid_argument, unsupported (as make_prompts), too_large.
 Result<std::vector<engine_api::Token>> tokenize(const LoadedModel& model,
                                                 const engine_api::TokenizeRequest& request);
 /// The text of `ids`, special tokens included. Threading: any thread.

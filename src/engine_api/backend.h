@@ -21,19 +21,25 @@ enum class RequestId : uint64_t {};
 struct TextPrompt {
   std::string text;
   std::string suffix;  ///< empty: plain continuation
-  bool echo = false;
+  bool echo = false;   ///< the answer begins with the prompt
 };
 /// A prompt as token ids, taken as they are.
 struct TokenPrompt {
   std::vector<int32_t> ids;
+  bool echo = false;
 };
 
-using Prompt = std::variant<Chat, TextPrompt, TokenPrompt>;
+/// Several prompts of one request, each answered on its own.
+struct PromptList {
+  std::vector<std::variant<TextPrompt, TokenPrompt>> prompts;
+};
+using Prompt = std::variant<Chat, TextPrompt, TokenPrompt, PromptList>;
 
 /// What a client asks of a model.
 struct Request {
   std::string model;  ///< empty: the backend's default
   Prompt prompt;
+  int choices = 1;  ///< answers to each prompt, which is computed once; each has its own seed
   SamplingParams sampling;
   StopParams stop;
   int64_t timeout_ms = 0;  ///< 0: the backend's limit
@@ -56,33 +62,37 @@ enum class FinishReason { stop, length, tool_calls, cancelled };
 struct TokenLogprob {
   int32_t id = 0;
   std::string bytes;  ///< the token's bytes; need not be whole characters
-  float logprob = 0;
+  float logprob = 0;  ///< NaN: none, of the first token of a prompt
 };
 /// The chosen token and the most likely ones, best first.
 struct PositionLogprobs {
   TokenLogprob chosen;
   std::vector<TokenLogprob> top;
+  bool in_text = true;  ///< false: a special token, which the text leaves out
 };
 
 /// The prompt is tokenized and admitted; comes once, first.
 struct Started {
-  int64_t prompt_tokens = 0;
-  int64_t cached_tokens = 0;
+  int64_t prompt_tokens = 0;  ///< of all prompts
+  int64_t cached_tokens = 0;  ///< of the first prompt
 };
 /// New text. At most one of the texts is set; whole characters only, in order.
 struct Delta {
+  int index = 0;  ///< of the answer: prompt * choices + choice
   std::string content;
   std::string reasoning;
   std::vector<ToolCall> tool_calls;  ///< complete calls
   std::vector<PositionLogprobs> logprobs;
 };
-/// The answer is complete; comes once, last.
+/// An answer is complete; comes once for each, as its last event. `cancelled` ends the request as a
+/// whole: it comes once, last.
 struct Finished {
+  int index = 0;  ///< of the answer
   FinishReason reason = FinishReason::stop;
-  Usage usage;
+  Usage usage;              ///< of the request so far: each prompt, and the answers that ended
   std::string stop_string;  ///< the stop string that ended it, if one did
 };
-/// The request failed; comes once, last, instead of Finished.
+/// The request failed, with all its answers that are not finished; comes once, last.
 struct Failed {
   Error error;
 };
@@ -128,8 +138,9 @@ class Backend {
   /// True once requests would be served without waiting for a model to load.
   virtual bool ready() const = 0;
 
-  /// Queues a request. After success the sink gets Started, Deltas, and exactly one Finished or
-  /// Failed (that one alone when the request ends while it waits); after an error it gets nothing.
+  /// Queues a request. After success the sink gets Started, Deltas, and one Finished for each
+  /// answer, or at last one Failed or Finished{cancelled} (that one alone when the request ends
+  /// while it waits); after an error it gets nothing.
   /// Errors: invalid_argument (a prompt or a parameter), context_length_exceeded, not_found (the
   /// model), unavailable (the queue is full, or the backend is stopping).
   virtual Result<RequestId> submit(Request request, std::shared_ptr<EventSink> sink) = 0;

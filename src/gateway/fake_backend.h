@@ -3,8 +3,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -14,6 +12,7 @@
 #include <vector>
 
 #include "engine_api/backend.h"
+#include "gateway/internal/fake_script.h"
 
 namespace hadal::gateway {
 
@@ -22,6 +21,7 @@ namespace hadal::gateway {
 ///   tool    two tool calls                 fail    an internal error after the first word
 ///   length  stops for its length           wait    nothing until cancelled
 ///   full    refuses: the queue is full     long    refuses: beyond the context
+///   rank    each answer likelier than the last
 /// and otherwise with "Echo: " and the text, a word at a time.
 /// Threading: each request runs on a thread of its own.
 class FakeBackend final : public engine_api::Backend {
@@ -45,7 +45,8 @@ class FakeBackend final : public engine_api::Backend {
   Result<engine_api::RequestId> submit(engine_api::Request request,
                                        std::shared_ptr<engine_api::EventSink> sink) override {
     TRY_VOID(check_model(request.model));
-    const std::string text = text_of(request.prompt);
+    const std::vector<std::string> texts = texts_of(request);
+    const std::string& text = texts.front();
     if (text.starts_with("full")) return unavailable("the queue is full; try again");
     if (text.starts_with("long")) {
       return make_error(ErrorCode::context_length_exceeded,
@@ -56,8 +57,8 @@ class FakeBackend final : public engine_api::Backend {
     const uint64_t id = ++last_id_;
     auto flag = std::make_shared<std::atomic<bool>>(false);
     cancelled_.emplace(id, flag);
-    threads_.emplace_back([this, text, sink = std::move(sink), flag] {
-      play(text, *sink, *flag);
+    threads_.emplace_back([this, texts, sink = std::move(sink), flag] {
+      internal::play(texts, *sink, *flag);
       if (*flag) ++cancellations;
     });
     return engine_api::RequestId{id};
@@ -108,61 +109,22 @@ class FakeBackend final : public engine_api::Backend {
     return "tokens";
   }
 
-  static engine_api::Delta content(std::string text) {
-    engine_api::Delta d;
-    d.content = std::move(text);
-    return d;
-  }
-
-  static void pause() { std::this_thread::sleep_for(std::chrono::milliseconds(10)); }
-
-  static void play(const std::string& text, engine_api::EventSink& sink,
-                   std::atomic<bool>& cancelled) {
-    using namespace engine_api;
-    Finished end;
-    end.usage = {
-        .prompt_tokens = 10, .cached_tokens = 4, .completion_tokens = 0, .reasoning_tokens = 0};
-    const auto say = [&](Delta d) {
-      ++end.usage.completion_tokens;
-      sink.on_event(std::move(d));
-    };
-    sink.on_event(Started{10, 4});
-    if (text.starts_with("think")) {
-      Delta d;
-      d.reasoning = "Let me see.";
-      end.usage.reasoning_tokens = 1;
-      say(d);
-      say(content("Done."));
-    } else if (text.starts_with("tool")) {
-      Delta d;
-      d.tool_calls = {{"call_0", "get_weather", R"({"city":"Xiamen"})"},
-                      {"call_1", "get_time", "{}"}};
-      say(d);
-      end.reason = FinishReason::tool_calls;
-    } else if (text.starts_with("length")) {
-      say(content("cut"));
-      end.reason = FinishReason::length;
-    } else if (text.starts_with("fail")) {
-      say(content("before"));
-      sink.on_event(Failed{internal_error("the model broke")});
-      return;
-    } else if (text.starts_with("slow")) {
-      for (int i = 0; !cancelled && i < 3000; ++i) {
-        say(content("word "));
-        pause();
+  // The texts of all answers.
+  static std::vector<std::string> texts_of(const engine_api::Request& request) {
+    std::vector<std::string> prompts;
+    if (const auto* list = std::get_if<engine_api::PromptList>(&request.prompt)) {
+      for (const auto& p : list->prompts) {
+        const auto* text = std::get_if<engine_api::TextPrompt>(&p);
+        prompts.push_back(text == nullptr ? "tokens" : text->text);
       }
-    } else if (text.starts_with("wait")) {
-      while (!cancelled) pause();
     } else {
-      say(content("Echo:"));
-      for (size_t at = 0; at < text.size();) {
-        const size_t next = std::min(text.find(' ', at + 1), text.size());
-        say(content((at == 0 ? " " : "") + text.substr(at, next - at)));
-        at = next;
-      }
+      prompts.push_back(text_of(request.prompt));
     }
-    if (cancelled) end.reason = FinishReason::cancelled;
-    sink.on_event(std::move(end));
+    std::vector<std::string> texts;
+    for (const std::string& p : prompts) {
+      for (int i = 0; i < request.choices; ++i) texts.push_back(p);
+    }
+    return texts;
   }
 
   std::mutex mutex_;

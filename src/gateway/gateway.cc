@@ -203,7 +203,10 @@ void Gateway::Impl::answer(std::unique_ptr<Call> call, bool is_chat) {
   form.chat = is_chat;
   form.stream = parsed->stream;
   form.include_usage = parsed->include_usage;
-  form.logprobs = parsed->request.sampling.logprobs >= 0;
+  form.logprobs = parsed->logprobs;
+  form.prompts = parsed->prompts;
+  form.n = parsed->n;
+  form.choices = parsed->request.choices;
   form.keep_alive_ms = options.keep_alive_ms;
 
   // The sink may be done, and its call gone, before submit returns.

@@ -162,6 +162,61 @@ TEST_F(GatewayTest, CompletesText) {
   EXPECT_NE(list[0].find(R"("text":"Echo:")"), std::string::npos);
 }
 
+TEST_F(GatewayTest, GivesSeveralAnswers) {
+  start();
+  const json::Value whole = chat("one two", R"(,"n":3)").json();
+  const auto& choices = whole.find("choices")->as_array();
+  ASSERT_EQ(choices.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(*choices[i].int_at("index"), static_cast<int64_t>(i));
+    EXPECT_EQ(*choices[i].find("message")->string_at("content"), "Echo: one two");
+  }
+  EXPECT_EQ(*whole.find("usage")->int_at("prompt_tokens"), 10);
+  EXPECT_EQ(*whole.find("usage")->int_at("completion_tokens"), 9);
+  const auto list =
+      events(chat("one", R"(,"n":2,"stream":true,"stream_options":{"include_usage":true})"));
+  // Two roles, two words and an end for each, usage, [DONE].
+  ASSERT_EQ(list.size(), 10u);
+  EXPECT_NE(list[1].find(R"("index":1,"delta":{"role":"assistant")"), std::string::npos);
+  EXPECT_NE(list[7].find(R"("index":1,"delta":{},"logprobs":null,"finish_reason":"stop")"),
+            std::string::npos)
+      << list[7];
+  EXPECT_NE(list[8].find(R"("completion_tokens":4)"), std::string::npos);
+  EXPECT_EQ(list[9], "[DONE]");
+  EXPECT_NE(metrics.prometheus_text().find(R"(hadal_answers_total{finish_reason="stop"} 5)"),
+            std::string::npos);
+}
+
+TEST_F(GatewayTest, CompletesSeveralPrompts) {
+  start();
+  const json::Value body = call("POST", "/v1/completions", R"({"prompt":["a","b"],"n":2})").json();
+  const auto& choices = body.find("choices")->as_array();
+  ASSERT_EQ(choices.size(), 4u);
+  const char* const texts[] = {"Echo: a", "Echo: a", "Echo: b", "Echo: b"};
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(*choices[i].string_at("text"), texts[i]);
+}
+
+TEST_F(GatewayTest, GivesTheBestAnswersOfMore) {
+  start();
+  const json::Value body =
+      call("POST", "/v1/completions", R"({"prompt":["rank","rank"],"n":2,"best_of":3})").json();
+  const auto& choices = body.find("choices")->as_array();
+  ASSERT_EQ(choices.size(), 4u);
+  const char* const best[] = {"2", "1", "5", "4"};
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(*choices[i].string_at("text"), best[i]);
+    EXPECT_EQ(*choices[i].int_at("index"), static_cast<int64_t>(i));
+    EXPECT_EQ(choices[i].find("logprobs"), nullptr) << "nobody asked for them";
+  }
+}
+
+TEST_F(GatewayTest, OneFailureEndsAllAnswers) {
+  start();
+  EXPECT_EQ(chat("fail", R"(,"n":2)").status, 500);
+  const auto list = events(chat("fail", R"(,"n":2,"stream":true)"));
+  EXPECT_NE(list.back().find("the model broke"), std::string::npos);
+}
+
 TEST_F(GatewayTest, SplitsTextIntoTokensAndBack) {
   start({.api_key = "sk"});
   const std::string key = "Authorization: Bearer sk\r\n";

@@ -1,5 +1,6 @@
 #include "protocol/openai_request.h"
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 #include <utility>
@@ -137,12 +138,9 @@ Result<ParsedRequest> common(const ObjectReader& body, const RequestLimits& limi
     const ObjectReader options(*stream_options, "stream_options");
     TRY(out.include_usage, options.boolean("include_usage", false));
   }
-  for (const char* name : {"n", "best_of"}) {
-    TRY(const auto n, body.integer(name, 1, 128));
-    if (n.value_or(1) != 1) {
-      return body.bad(name, "must be 1: one request gives one answer; send several requests");
-    }
-  }
+  TRY(const auto n, body.integer("n", 1, limits.choices_max));
+  out.n = static_cast<int>(n.value_or(1));
+  out.request.choices = out.n;
   TRY_VOID(scheduling(body, out.request));
   TRY(out.request.sampling, sampling(body, limits));
   TRY(out.request.stop, stopping(body, limits));
@@ -151,10 +149,36 @@ Result<ParsedRequest> common(const ObjectReader& body, const RequestLimits& limi
   return out;
 }
 
-using Prompt = decltype(engine_api::Request::prompt);
+using engine_api::Prompt;
+using engine_api::PromptList;
+using engine_api::TextPrompt;
+using engine_api::TokenPrompt;
+
+/// Several prompts: strings or arrays of token ids, of which `text` gives the rest.
+Result<Prompt> prompt_list(const json::Array& array, const TextPrompt& text) {
+  PromptList list;
+  list.prompts.reserve(array.size());
+  for (size_t i = 0; i < array.size(); ++i) {
+    const std::string place = internal::element("prompt", i);
+    if (array[i].is_string()) {
+      list.prompts.emplace_back(text);
+      std::get<TextPrompt>(list.prompts.back()).text = array[i].as_string();
+    } else if (array[i].is_array()) {
+      if (!text.suffix.empty()) return internal::bad_at(place, "must be text to have a suffix");
+      TokenPrompt tokens{.echo = text.echo};
+      TRY(tokens.ids, internal::token_ids(array[i].as_array(), place));
+      list.prompts.emplace_back(std::move(tokens));
+    } else {
+      return internal::bad_at(place, "must be a string or an array of token ids, as the others");
+    }
+  }
+  if (list.prompts.size() > 1) return Prompt(std::move(list));
+  return std::visit([](auto&& only) { return Prompt(std::move(only)); },
+                    std::move(list.prompts[0]));
+}
 
 Result<Prompt> completion_prompt(const ObjectReader& body, const RequestLimits& limits) {
-  engine_api::TextPrompt text;
+  TextPrompt text;
   TRY(text.suffix, body.string("suffix"));
   TRY(text.echo, body.boolean("echo", false));
   if (text.echo && !text.suffix.empty()) {
@@ -166,25 +190,34 @@ Result<Prompt> completion_prompt(const ObjectReader& body, const RequestLimits& 
     return Prompt(std::move(text));
   }
   if (prompt == nullptr || !prompt->is_array()) {
-    return body.wrong_kind("prompt", "a string or an array of token ids");
+    return body.wrong_kind("prompt", "a string, token ids, or an array of them");
   }
   const json::Array& array = prompt->as_array();
-  if (array.size() == 1 && array[0].is_string()) {
-    text.text = array[0].as_string();
-    return Prompt(std::move(text));
+  if (array.empty()) return body.bad("prompt", "must not be empty");
+  const bool texts = array[0].is_string();
+  if (!texts && !text.suffix.empty()) return body.bad("suffix", "needs a prompt that is text");
+  if (texts || array[0].is_array()) {
+    TRY_VOID(body.array("prompt", limits.prompts_max));
+    return prompt_list(array, text);
   }
-  const bool nested = array.size() == 1 && array[0].is_array();
-  const json::Array& ids = nested ? array[0].as_array() : array;
-  if (ids.empty()) return body.bad("prompt", "must not be empty");
-  if (ids[0].is_string() || ids[0].is_array()) {
-    return body.bad("prompt", "must be one prompt: send several requests for several prompts");
-  }
-  if (ids.size() > limits.token_ids_max) return body.bad("prompt", "has too many token ids");
-  if (!text.suffix.empty()) return body.bad("suffix", "needs a prompt that is text");
-  if (text.echo) return body.bad("echo", "needs a prompt that is text");
-  engine_api::TokenPrompt tokens;
-  TRY(tokens.ids, internal::token_ids(ids, nested ? "prompt[0]" : "prompt"));
+  if (array.size() > limits.token_ids_max) return body.bad("prompt", "has too many token ids");
+  TokenPrompt tokens{.echo = text.echo};
+  TRY(tokens.ids, internal::token_ids(array, "prompt"));
   return Prompt(std::move(tokens));
+}
+
+/// `best_of`: as many answers are written, and the best n given.
+Status best_of(const ObjectReader& body, const RequestLimits& limits, ParsedRequest& out) {
+  TRY(const auto best_of, body.integer("best_of", 1, limits.choices_max));
+  if (!best_of || *best_of == out.n) return {};
+  if (*best_of < out.n) return body.bad("best_of", "must not be less than n");
+  if (out.stream) return body.bad("best_of", "does not go together with stream");
+  TRY(const bool echo, body.boolean("echo", false));
+  if (echo) return body.bad("best_of", "does not go together with echo");
+  out.request.choices = static_cast<int>(*best_of);
+  // The choice is made by them.
+  out.request.sampling.logprobs = std::max(0, out.request.sampling.logprobs);
+  return {};
 }
 
 }  // namespace
@@ -197,6 +230,9 @@ Result<ParsedRequest> parse_chat_request(std::string_view text, const RequestLim
   TRY(const auto top, body.integer("top_logprobs", 0, 20));
   if (top && !logprobs) return body.bad("top_logprobs", "needs logprobs: true");
   if (logprobs) out.request.sampling.logprobs = static_cast<int>(top.value_or(0));
+  out.logprobs = logprobs;
+  TRY(const auto best, body.integer("best_of", 1, limits.choices_max));
+  if (best.value_or(1) != 1) return body.bad("best_of", "belongs to /v1/completions");
   TRY(out.request.prompt, internal::read_chat(body, limits));
   return out;
 }
@@ -207,7 +243,12 @@ Result<ParsedRequest> parse_completion_request(std::string_view text, const Requ
   TRY(ParsedRequest out, common(body, limits));
   TRY(const auto logprobs, body.integer("logprobs", 0, 20));
   if (logprobs) out.request.sampling.logprobs = static_cast<int>(*logprobs);
+  out.logprobs = logprobs.has_value();
   TRY(out.request.prompt, completion_prompt(body, limits));
+  if (const auto* list = std::get_if<PromptList>(&out.request.prompt)) {
+    out.prompts = static_cast<int>(list->prompts.size());
+  }
+  TRY_VOID(best_of(body, limits, out));
   return out;
 }
 

@@ -109,6 +109,40 @@ test("the same seed gives the same text", { skip: fake }, async () => {
   assert.deepEqual(a.choices[0].message, b.choices[0].message);
 });
 
+test("n answers share a prompt and have seeds of their own", async () => {
+  const request = { ...short, n: 3, temperature: 1, seed: 7 };
+  const one = await chat({ ...request, n: 1 });
+  const answer = await chat(request);
+  const contents = answer.choices.map(c => c.message.content);
+  assert.deepEqual(answer.choices.map(c => c.index), [0, 1, 2]);
+  assert.equal(answer.usage.prompt_tokens, one.usage.prompt_tokens);
+  assert.equal(contents[0], one.choices[0].message.content);
+  if (!fake) assert.ok(new Set(contents).size > 1, "seeds differ");
+  const streamed = ["", "", ""], reasons = [];
+  for await (const chunk of await chat({ ...request, stream: true })) {
+    const { index, delta, finish_reason } = chunk.choices[0];
+    streamed[index] += delta.content ?? "";
+    if (finish_reason) reasons[index] = finish_reason;
+  }
+  assert.deepEqual(streamed, contents);
+  assert.deepEqual(reasons, answer.choices.map(c => c.finish_reason));
+});
+
+test("several prompts are completed at once", async () => {
+  const create = more => client.completions.create(
+    { model, max_tokens: 6, temperature: 0, ...more });
+  const prompts = ["The sea is", "Once upon a time"];
+  const both = await create({ prompt: prompts, n: 2 });
+  assert.deepEqual(both.choices.map(c => c.index), [0, 1, 2, 3]);
+  for (const i of [0, 1]) {
+    const alone = await create({ prompt: prompts[i] });
+    for (const j of [0, 1]) assert.equal(both.choices[2 * i + j].text, alone.choices[0].text);
+  }
+  const best = await create({ prompt: prompts[0], best_of: 3, temperature: 1 });
+  assert.equal(best.choices.length, 1);
+  await assert.rejects(create({ prompt: "a", n: 3, best_of: 2 }), e => e.param === "best_of");
+});
+
 test("logprobs come one per token", { skip: fake }, async () => {
   const answer = await client.completions.create(
     { model, prompt: "The sea is", max_tokens: 4, logprobs: 2, temperature: 0, ignore_eos: true });
@@ -162,7 +196,8 @@ test("errors say what is wrong", async () => {
   });
   await rejects(chat({ ...short, temperature: 9 }), 400, "invalid_argument", "temperature");
   await rejects(chat({ ...short, messages: [] }), 400, "invalid_argument", "messages");
-  await rejects(chat({ ...short, n: 2 }), 400, "invalid_argument", "n");
+  await rejects(chat({ ...short, n: 0 }), 400, "invalid_argument", "n");
+  await rejects(chat({ ...short, n: 1000 }), 400, "invalid_argument", "n");
   const unknown = { ...short, model: "no-such-model" };
   await rejects(chat(unknown), 404, "not_found", "model");
   await rejects(chat({ ...unknown, stream: true }), 404, "not_found", "model");

@@ -15,10 +15,13 @@ struct AnswerForm {
   bool stream = false;
   bool include_usage = false;
   bool logprobs = false;
+  int prompts = 1;
+  int n = 1;        ///< answers to each prompt that are given
+  int choices = 1;  ///< answers to each prompt that are written
   int64_t keep_alive_ms = 0;
 };
 
-/// Turns the events of one request into its HTTP answer.
+/// Turns the events of one request into its HTTP answer, which may hold several answers.
 /// Threading: on_event on the backend's thread; the rest on the thread that submits.
 class AnswerSink : public engine_api::EventSink {
  public:
