@@ -63,6 +63,10 @@ class Batch {
   void step_back(Member& m);
   Status forward();
   void hand_out();
+  void echo(Member& m);
+  Status reserve_logits(int64_t rows);
+  int64_t limit_scored(Member& m, int64_t tokens, int64_t rows_left);
+  void score(Member& m, std::span<const float> logits);
   bool advance(Member& m, std::span<float> logits);
   void end(Member& m, const Status& why);
   void call_next(const Job& job);
@@ -85,6 +89,7 @@ class Batch {
   Pace pace_;
   StepCost cost_;
   int64_t draft_rows_max_;  ///< of a step
+  int64_t score_rows_max_;  ///< of a step
   std::vector<model::StepSequence> step_;
   std::vector<Member*> in_step_;  ///< whose parts they are, in the same order
   model::StepBatch arrays_;

@@ -67,12 +67,12 @@ std::shared_ptr<Job> Job::next(const LoadedModel& model) const {
   job->sink = sink;
   job->deadline_ns = deadline_ns;
   job->account = account;
-  auto answer = Answer::create(model, job->request, job->prompt, p.seed);
-  if (!answer) {
-    p.fail(answer.error());
+  auto created = Answer::create(model, job->request, job->prompt, p.seed);
+  if (!created) {
+    p.fail(created.error());
     return nullptr;
   }
-  job->answer = *std::move(answer);
+  job->answer = *std::move(created);
   ++p.begun;
   ++p.open;
   return job;

@@ -64,6 +64,7 @@ Result<PromptTokens> from_text(const LoadedModel& m, const engine_api::TextPromp
   TRY_VOID(check_bytes(m, prompt.text.size() + prompt.suffix.size(), field));
   PromptTokens out;
   if (prompt.echo) out.echo = prompt.text;
+  out.scored = prompt.echo;
   if (!prompt.suffix.empty()) {
     if (m.prompt_format == nullptr)
       return unsupported("this model has no fill-in-the-middle format").about("suffix");
@@ -102,6 +103,7 @@ Result<PromptTokens> from_ids(const LoadedModel& m, const engine_api::TokenPromp
   if (!prompt.echo) return out;
   TRY_VOID(check_ids(m, prompt.ids, field));
   out.echo = m.tokenizer->decode(prompt.ids);
+  out.scored = true;
   return out;
 }
 
@@ -123,6 +125,7 @@ Result<std::vector<PromptTokens>> make_prompts(const LoadedModel& m,
   const auto add = [&](Result<PromptTokens> prompt, std::string_view field) -> Status {
     if (!prompt) return prompt.error();
     TRY_VOID(check(m, *prompt, field));
+    prompt->scored &= request.sampling.logprobs >= 0;
     out.push_back(*std::move(prompt));
     return {};
   };

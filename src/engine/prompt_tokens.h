@@ -17,6 +17,7 @@ struct PromptTokens {
   std::vector<int32_t> ids;
   std::optional<prompt::Rendered> rendered;  ///< of a chat: how to read the answer
   std::string echo;                          ///< text that the answer repeats first
+  bool scored = false;                       ///< and the logprobs of its tokens
 };
 
 /// Renders and tokenizes the prompts of `request`, at least one.

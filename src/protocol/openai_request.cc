@@ -91,8 +91,11 @@ Result<std::vector<std::string>> stop_strings(const ObjectReader& body,
 
 Result<engine_api::StopParams> stopping(const ObjectReader& body, const RequestLimits& limits) {
   engine_api::StopParams p;
-  TRY(p.max_tokens, body.integer("max_completion_tokens", 1, kTokensMax));
-  TRY(const auto older_name, body.integer("max_tokens", 1, kTokensMax));
+  // An echo may come alone, to score a prompt.
+  TRY(const bool echo, body.boolean("echo", false));
+  const int64_t least = echo ? 0 : 1;
+  TRY(p.max_tokens, body.integer("max_completion_tokens", least, kTokensMax));
+  TRY(const auto older_name, body.integer("max_tokens", least, kTokensMax));
   if (!p.max_tokens) p.max_tokens = older_name;
   TRY(const auto min_tokens, body.integer("min_tokens", 0, kTokensMax));
   p.min_tokens = min_tokens.value_or(0);
@@ -226,6 +229,8 @@ Result<ParsedRequest> parse_chat_request(std::string_view text, const RequestLim
   TRY(const json::Value value, internal::parse_body(text, limits));
   TRY(const ObjectReader body, ObjectReader::of(value, ""));
   TRY(ParsedRequest out, common(body, limits));
+  TRY(const bool echo, body.boolean("echo", false));
+  if (echo) return body.bad("echo", "belongs to /v1/completions");
   TRY(const bool logprobs, body.boolean("logprobs", false));
   TRY(const auto top, body.integer("top_logprobs", 0, 20));
   if (top && !logprobs) return body.bad("top_logprobs", "needs logprobs: true");

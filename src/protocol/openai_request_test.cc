@@ -152,6 +152,7 @@ TEST(ParseChatRequestTest, NamesThePlaceOfWhatIsWrong) {
       {chat_body(R"(,"n":0)"), "n"},
       {chat_body(R"(,"n":129)"), "n"},
       {chat_body(R"(,"best_of":2)"), "best_of"},
+      {chat_body(R"(,"echo":true,"max_tokens":0)"), "echo"},
       {chat_body(R"(,"max_tokens":0)"), "max_tokens"},
       {chat_body(R"(,"max_tokens":1.5)"), "max_tokens"},
       {chat_body(R"(,"max_tokens":1,"min_tokens":2)"), "min_tokens"},
@@ -218,6 +219,17 @@ TEST(ParseCompletionRequestTest, ReadsSeveralPromptsAndChoices) {
   const auto many = parse_completion_request(R"({"prompt":["a","b"]})", {.prompts_max = 1});
   ASSERT_FALSE(many);
   EXPECT_EQ(many.error().param, "prompt");
+}
+
+TEST(ParseCompletionRequestTest, AnEchoMayComeAlone) {
+  const auto ids =
+      parse_completion_request(R"({"prompt":[[1,2]],"echo":true,"max_tokens":0,"logprobs":1})");
+  ASSERT_TRUE(ids) << ids.error().message;
+  EXPECT_TRUE(std::get<TokenPrompt>(ids->request.prompt).echo);
+  EXPECT_EQ(ids->request.stop.max_tokens, 0);
+  const auto alone = parse_completion_request(R"({"prompt":"a","max_tokens":0})");
+  ASSERT_FALSE(alone);
+  EXPECT_EQ(alone.error().param, "max_tokens");
 }
 
 TEST(ParseCompletionRequestTest, RefusesOtherPrompts) {

@@ -166,6 +166,33 @@ test("text is split into tokens and put together again", async () => {
   await assert.rejects(split({}), e => e.status === 400 && e.param === "content");
 });
 
+test("prompts are scored, as evaluation harnesses do", { skip: fake }, async () => {
+  const tokens = (await client.post("/tokenize", { body: { content: "The sea is deep." } })).tokens;
+  const request = { model, prompt: [tokens, tokens.slice(0, 2)], echo: true, logprobs: 1,
+    temperature: 0 };
+  const scored = await client.completions.create({ ...request, max_tokens: 0 });
+  const { token_logprobs, top_logprobs, text_offset, tokens: strings } = scored.choices[0].logprobs;
+  assert.equal(scored.choices[0].text, "The sea is deep.");
+  assert.equal(strings.join(""), "The sea is deep.");
+  assert.deepEqual(text_offset.map((at, i) => scored.choices[0].text.slice(at, text_offset[i + 1])),
+    strings);
+  assert.equal(token_logprobs.length, tokens.length);
+  assert.equal(token_logprobs[0], null);
+  assert.equal(top_logprobs[0], null);
+  for (let i = 1; i < tokens.length; ++i) {
+    assert.ok(token_logprobs[i] <= Math.max(...Object.values(top_logprobs[i])));
+  }
+  assert.equal(scored.choices[1].logprobs.tokens.length, 2);
+  assert.equal(scored.usage.completion_tokens, 0);
+  const more = await client.completions.create(
+    { ...request, prompt: tokens, max_tokens: 1, ignore_eos: true, stream: true });
+  let count = 0;
+  for await (const chunk of more) count += chunk.choices[0].logprobs?.tokens.length ?? 0;
+  assert.equal(count, tokens.length + 1);
+  await assert.rejects(client.completions.create({ model, prompt: "a", max_tokens: 0 }),
+    e => e.status === 400 && e.param === "max_tokens");
+});
+
 test("several requests at once are all answered", async () => {
   const answers = await Promise.all(Array.from({ length: 6 }, () => chat(short)));
   const contents = answers.map(a => a.choices[0].message.content);
