@@ -6,17 +6,19 @@
 #include <cstdint>
 #include <cstdio>
 #include <string>
+#include <utility>
 
 #include "apps/terminal.h"
 #include "base/units.h"
 
 namespace hadal::apps {
 
-/// Says on stderr how far a long write is: a bar on a terminal, a line every few seconds elsewhere.
+/// Says on stderr how far a long work is: a bar on a terminal, a line every few seconds elsewhere.
 /// Ctrl-C stops the work.
 class ProgressLine {
  public:
-  ProgressLine() = default;
+  /// `unit`: of what is counted; empty: bytes.
+  explicit ProgressLine(std::string unit = {}) : unit_(std::move(unit)) {}
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
   ~ProgressLine() {
@@ -30,7 +32,9 @@ class ProgressLine {
     if (now < next_) return true;
     next_ = now + (terminal_ ? std::chrono::milliseconds(100) : std::chrono::seconds(5));
     const double part = total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total);
-    const std::string text = format_bytes(done) + " of " + format_bytes(total);
+    const std::string text =
+        unit_.empty() ? format_bytes(done) + " of " + format_bytes(total)
+                      : std::to_string(done) + " of " + std::to_string(total) + " " + unit_;
     if (!terminal_) {
       std::fprintf(stderr, "%.0f%%  %s\n", part * 100, text.c_str());
       return true;
@@ -44,6 +48,7 @@ class ProgressLine {
   }
 
  private:
+  std::string unit_;
   InterruptGuard interrupt_;
   const bool terminal_ = ::isatty(STDERR_FILENO) == 1;
   bool shown_ = false;

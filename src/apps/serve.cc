@@ -167,6 +167,7 @@ Result<int> run(const config::Flags& flags) {
   engine::BackendOptions backend_options;
   backend_options.queue_max = static_cast<size_t>(flags.integer("queue-max"));
   backend_options.timeout_ms_max = flags.integer("request-timeout-ms");
+  backend_options.fixed_seed = flags.boolean("deterministic");
   engine::LocalBackend backend(std::move(model), backend_options, clock, metrics);
   gateway::GatewayOptions gateway_options;
   gateway_options.api_key = key;

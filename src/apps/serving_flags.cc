@@ -25,7 +25,8 @@ Result<std::unique_ptr<engine::LoadedModel>> load_for_answers(const std::string&
   TRY(auto checkpoint, open_checkpoint(path));
   TRY(auto device,
       open_device(flags.text("isa"), {.threads = static_cast<int>(flags.integer("threads")),
-                                      .pack_weights = flags.boolean("pack-weights")}));
+                                      .pack_weights = flags.boolean("pack-weights"),
+                                      .batch_invariant = flags.boolean("deterministic")}));
   engine::LoadOptions options;
   options.prompt_format = flags.text("prompt-format");
   options.context_tokens_max = flags.integer("context-tokens-max");

@@ -69,6 +69,10 @@ Result<Address> parse_address(const std::string& text);
        .help = "guesses of an answer in a step", \
        .min = 1, \
        .max = 32}, \
+      {.name = "deterministic", \
+       .kind = config::Kind::boolean, \
+       .fallback = "false", \
+       .help = "the same request gets the same answer, bit by bit, whatever else is computed"}, \
       {.name = "threads", \
        .kind = config::Kind::integer, \
        .fallback = "0", \

@@ -21,7 +21,7 @@ constexpr Flag kFlags[] = {
      .fallback = "q8_0",
      .help = "of matrices; in safetensors bf16 when not given; f8_e4m3 (safetensors only): FP8 "
              "as the official checkpoints have it",
-     .choices = "f32|f16|bf16|f8_e4m3|q8_0|q6_k|q5_k|q4_k|q4_0"},
+     .choices = "f32|f16|bf16|f8_e4m3|q8_0|q6_k|q5_k|q4_k|q4_0|iq4_nl|mxfp4"},
     {.name = "layers",
      .kind = Kind::integer,
      .fallback = "0",

@@ -167,7 +167,9 @@ Result<RequestId> LocalBackend::submit(engine_api::Request request,
   TRY_VOID(m.check_model(request.model));
   const RequestId id{m.next_id.fetch_add(1)};
   const uint64_t seed =
-      splitmix64(static_cast<uint64_t>(m.clock.now_ns()) ^ static_cast<uint64_t>(id));
+      m.options.fixed_seed
+          ? 0
+          : splitmix64(static_cast<uint64_t>(m.clock.now_ns()) ^ static_cast<uint64_t>(id));
   const int64_t asked_ms = request.timeout_ms;
   TRY(auto job, Job::create(*m.loaded, std::move(request), seed));
   job->id = id;

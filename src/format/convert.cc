@@ -26,6 +26,7 @@ struct Planned {
   DType dtype = DType::f32;
   Shape shape;
   std::vector<WeightRows> parts;
+  const ImportanceEntry* importance = nullptr;
   std::function<Result<std::vector<float>>()> make;  ///< instead of parts
 };
 
@@ -57,7 +58,9 @@ class Planner {
       if (!added) return std::move(added).error().in("tensor '" + t.name + "'");
     }
     if (to_gguf()) TRY_VOID(add_rope_factors());
-    return finish_stacks();
+    TRY_VOID(finish_stacks());
+    TRY_VOID(check_overrides());
+    return add_importance();
   }
 
   std::vector<Planned>& plan() { return plan_; }
@@ -73,6 +76,7 @@ class Planner {
     TRY(heads_, c.int_or("num_attention_heads", 1));
     TRY(kv_heads_, c.int_or("num_key_value_heads", heads_));
     TRY(experts_, c.int_or("n_routed_experts", 0));
+    TRY(layers_, c.int_or("num_hidden_layers", 0));
     if (heads_ < 1 || kv_heads_ < 1) return invalid_argument("config: heads are not positive");
     if (experts_ < 0 || experts_ > kExpertsMax) {
       return invalid_argument("config: 'n_routed_experts' is out of range");
@@ -134,13 +138,20 @@ class Planner {
     }
   }
 
+  DType wanted_dtype(const std::string& name, const Shape& shape) const {
+    if (options_.mix == nullptr) return storage_dtype(name, shape, options_.dtype);
+    const std::string gguf_name = gguf_name_of_hf(arch_, name).name;
+    return options_.mix->dtype_of(
+        {.hf_name = name, .gguf_name = gguf_name, .shape = shape, .layers = layers_});
+  }
+
   DType target(const CheckpointTensor& t) const {
     const DType d = t.view.dtype;
     if (d == DType::i64 && to_gguf()) return DType::i32;
     if (is_integer(d)) return d;
     // A vector that is plain already keeps its type in safetensors, as Hugging Face stores it.
     const bool plain = d == DType::f32 || d == DType::f16 || d == DType::bf16;
-    const DType wanted = storage_dtype(t.name, t.view.shape, options_.dtype);
+    const DType wanted = wanted_dtype(t.name, t.view.shape);
     return !to_gguf() && plain && t.view.shape.rank() < 2 ? d : wanted;
   }
 
@@ -152,6 +163,7 @@ class Planner {
     }
     if (t.name.find(".v_b_proj.") != std::string::npos && !to_gguf()) return {};
     Planned p{.name = t.name, .dtype = target(t), .shape = t.view.shape};
+    TRY_VOID(check_twice(t.view.dtype, p.dtype));
     WeightRows rows;
     TRY(rows.weight, with_scale(t));
     set_order(t.name, rows);
@@ -168,6 +180,56 @@ class Planner {
     p.parts.push_back(rows);
     if (name.expert) return add_expert(std::move(p), *name.expert);
     plan_.push_back(std::move(p));
+    return {};
+  }
+
+  /// Rounding what was rounded already loses more than rounding once.
+  Status check_twice(DType from, DType to) const {
+    const auto blocks = [](DType d) { return dtype_info(d).block_elems > 2; };
+    if (options_.requantize || from == to || !blocks(from) || !blocks(to)) return {};
+    return invalid_argument("it is quantized already, as " + std::string(dtype_name(from)))
+        .with_hint("start from the original weights, or accept the loss with --allow-requantize");
+  }
+
+  Status check_overrides() const {
+    if (options_.mix == nullptr) return {};
+    const std::vector<std::string> unmatched = options_.mix->unmatched();
+    if (unmatched.empty()) return {};
+    return invalid_argument("'" + unmatched[0] + "' matches no matrix of this model")
+        .about("tensor-type")
+        .with_hint("`hadal inspect --tensors` lists the names");
+  }
+
+  /// Finds for each matrix that is quantized with choices what its input looked like.
+  Status add_importance() {
+    if (options_.importance == nullptr) return {};
+    size_t without = 0;
+    std::string example;
+    for (Planned& p : plan_) {
+      if (dtype_info(p.dtype).block_elems <= 2 || p.dtype == DType::q8_0 || p.parts.empty())
+        continue;
+      p.importance = options_.importance->find(p.name);
+      if (p.importance == nullptr) {
+        if (p.name == "token_embd.weight") continue;  // its rows are looked up
+        ++without;
+        example = p.name;
+        continue;
+      }
+      const int64_t rows =
+          p.parts.size() > 1 ? static_cast<int64_t>(p.parts.size()) : p.parts[0].rows();
+      const int64_t blocks = p.importance->blocks;
+      const bool fits = p.importance->channels == p.shape.cols() &&
+                        (p.parts.size() > 1 ? blocks == rows : rows % blocks == 0);
+      if (!fits) {
+        return invalid_argument("the importance matrix has " + std::to_string(blocks) + " x " +
+                                std::to_string(p.importance->channels) + " numbers for '" + p.name +
+                                "' " + p.shape.to_string() + "; it is of another model");
+      }
+    }
+    if (without > 0) {
+      notes_.push_back("the importance matrix has nothing for " + std::to_string(without) +
+                       " quantized tensors, such as '" + example + "'");
+    }
     return {};
   }
 
@@ -214,7 +276,7 @@ class Planner {
     Planned p{
         .name = k_b.name, .dtype = options_.dtype, .shape = Shape{heads * (nope + value), latent}};
     p.name.replace(p.name.find(".k_b_proj."), 10, ".kv_b_proj.");
-    p.dtype = storage_dtype(p.name, p.shape, options_.dtype);
+    p.dtype = wanted_dtype(p.name, p.shape);
     const ConstTensorView k = k_b.view, v = v_b->view;
     p.make = [=]() -> Result<std::vector<float>> {
       std::vector<float> from_k(static_cast<size_t>(k.shape.elements()));
@@ -255,7 +317,8 @@ class Planner {
   const ConvertOptions& options_;
   std::string arch_;
   bool interleaved_ = false, latent_split_ = false;
-  int64_t heads_ = 1, kv_heads_ = 1, experts_ = 0, block_rows_ = 128, block_cols_ = 128;
+  int64_t heads_ = 1, kv_heads_ = 1, experts_ = 0, layers_ = 0;
+  int64_t block_rows_ = 128, block_cols_ = 128;
   std::vector<Planned> plan_;
   std::map<std::string, Planned> stacks_;
   std::vector<std::string> notes_;
@@ -280,7 +343,12 @@ Status write_tensors(const std::vector<Planned>& plan, uint64_t total, uint64_t 
       rows.weight.data = {reinterpret_cast<const std::byte*>(made.data()), DType::f32, p.shape};
       parts.push_back(rows);
     }
-    for (const WeightRows& rows : parts) {
+    std::vector<float> means;
+    if (p.importance != nullptr) means = p.importance->means();
+    const size_t share = means.size() / std::max<size_t>(1, parts.size());
+    for (size_t i = 0; i < parts.size(); ++i) {
+      WeightRows& rows = parts[i];
+      rows.importance = std::span(means).subspan(i * share, share);
       auto done = write_rows(rows, p.dtype, pool, file, step);
       if (!done) return std::move(done).error().in("tensor '" + p.name + "'");
     }
@@ -289,12 +357,34 @@ Status write_tensors(const std::vector<Planned>& plan, uint64_t total, uint64_t 
   return {};
 }
 
+ConvertReport report_of(Planner& planner, uint64_t bytes) {
+  ConvertReport out{
+      .tensors = planner.plan().size(), .bytes = bytes, .types = {}, .notes = planner.notes()};
+  for (const Planned& p : planner.plan()) {
+    TypeShare& share = out.types[p.dtype];
+    ++share.tensors;
+    share.numbers += static_cast<uint64_t>(p.shape.elements());
+    share.bytes += static_cast<uint64_t>(ConstTensorView{nullptr, p.dtype, p.shape}.bytes());
+  }
+  return out;
+}
+
+/// What llama.cpp's quantize tool tells of an importance matrix.
+void put_importance_metadata(GgufWriter& writer, const ImportanceMatrix& importance) {
+  if (!importance.datasets.empty())
+    writer.put_string("quantize.imatrix.dataset", importance.datasets[0]);
+  writer.put_u32("quantize.imatrix.entries_count",
+                 static_cast<uint32_t>(importance.entries().size()));
+  writer.put_u32("quantize.imatrix.chunks_count", importance.chunks);
+}
+
 Result<ConvertReport> to_gguf(const Checkpoint& from, Planner& planner, const fs::path& out,
                               const ConvertOptions& options) {
   GgufWriter writer;
   TRY_VOID(put_model_metadata(writer, from.config(),
                               {.name = out.stem().string(),
-                               .file_dtype = options.dtype,
+                               .file_dtype = options.mix ? options.mix->base() : options.dtype,
+                               .medium = options.mix != nullptr && options.mix->medium(),
                                .latent_split = planner.latent_split()}));
   if (!from.generation_config().is_null()) {
     writer.put_string("hadal.generation_config_json", json::dump(from.generation_config()));
@@ -308,6 +398,7 @@ Result<ConvertReport> to_gguf(const Checkpoint& from, Planner& planner, const fs
   } else {
     return tokenizer.error();
   }
+  if (options.importance != nullptr) put_importance_metadata(writer, *options.importance);
   for (const Planned& p : planner.plan()) {
     TRY_VOID(writer.add_tensor(p.name, p.dtype, p.shape));
   }
@@ -316,7 +407,7 @@ Result<ConvertReport> to_gguf(const Checkpoint& from, Planner& planner, const fs
   TRY_VOID(
       write_tensors(planner.plan(), writer.file_bytes(), GgufWriter::kAlignment, options, file));
   TRY_VOID(file.commit());
-  return ConvertReport{planner.plan().size(), file.bytes(), planner.notes()};
+  return report_of(planner, file.bytes());
 }
 
 /// The small files of a Hugging Face directory.
@@ -361,26 +452,10 @@ Result<ConvertReport> to_directory(const Checkpoint& from, Planner& planner, con
   TRY_VOID(write_side_files(from, directory, options.dtype, planner.notes()));
   TRY_VOID(file.commit());
   directory.keep();
-  return ConvertReport{planner.plan().size(), file.bytes(), planner.notes()};
+  return report_of(planner, file.bytes());
 }
 
 }  // namespace
-
-DType storage_dtype(std::string_view name, const Shape& shape, DType dtype) {
-  const auto has = [&](std::string_view part) { return name.find(part) != std::string_view::npos; };
-  const bool router = name.ends_with(".mlp.gate.weight") || name.ends_with(".ffn.gate.weight") ||
-                      name.ends_with("ffn_gate_inp.weight");
-  if (shape.rank() < 2 || router || has("hc_attn_") || has("hc_ffn_") || has("hc_head") ||
-      has("attn_sink") || has("compressor.ape") || has("indexer.weights_proj")) {
-    return DType::f32;
-  }
-  const bool few_bits = dtype == DType::q4_0 || dtype == DType::q4_k || dtype == DType::q5_k;
-  const bool vocabulary =
-      has("embed_tokens.") || has("lm_head.") || name == "embed.weight" || name == "head.weight";
-  const DType wanted = few_bits && vocabulary ? DType::q6_k : dtype;
-  if (shape.cols() % dtype_info(wanted).block_elems == 0) return wanted;
-  return shape.cols() % dtype_info(DType::q8_0).block_elems == 0 ? DType::q8_0 : DType::f16;
-}
 
 Result<ConvertReport> convert(const Checkpoint& checkpoint, const fs::path& out,
                               const ConvertOptions& options) {

@@ -288,18 +288,5 @@ TEST(ConvertTest, NothingIsLeftBehindWhenStopped) {
   EXPECT_EQ(convert(**original, dir / "m", options).error().code, ErrorCode::unsupported);
 }
 
-TEST(StorageDtypeTest, FallsBackWhereBlocksDoNotFit) {
-  EXPECT_EQ(storage_dtype("model.layers.0.mlp.up_proj.weight", Shape{8, 512}, DType::q4_k),
-            DType::q4_k);
-  EXPECT_EQ(storage_dtype("model.layers.0.mlp.up_proj.weight", Shape{8, 1408}, DType::q4_k),
-            DType::q8_0);
-  EXPECT_EQ(storage_dtype("model.layers.0.mlp.up_proj.weight", Shape{8, 24}, DType::q4_k),
-            DType::f16);
-  EXPECT_EQ(storage_dtype("lm_head.weight", Shape{8, 512}, DType::q4_k), DType::q6_k);
-  EXPECT_EQ(storage_dtype("model.layers.0.mlp.gate.weight", Shape{8, 512}, DType::q4_k),
-            DType::f32);
-  EXPECT_EQ(storage_dtype("model.norm.weight", Shape{512}, DType::bf16), DType::f32);
-}
-
 }  // namespace
 }  // namespace hadal::format

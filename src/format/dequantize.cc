@@ -1,10 +1,12 @@
-// Source of the block layouts: ggml-common.h, block_q8_0 .. block_q6_K.
+// Source of the block layouts: ggml-common.h, block_q8_0 .. block_q6_K, block_iq4_nl,
+// block_mxfp4.
 
 #include "base/check.h"
 #include "format/internal/blocks.h"
 #include "format/internal/half.h"
 #include "format/internal/little_endian.h"
 #include "format/quantize.h"
+#include "tensor/float_types.h"
 
 namespace hadal::format {
 namespace {
@@ -52,6 +54,20 @@ void q6_k(const std::byte* in, float* out) {
   }
 }
 
+void iq4_nl(const std::byte* in, float* out) {
+  const float d = f32_of_f16(load<uint16_t>(in));
+  for (int j = 0; j < 32; ++j) {
+    out[j] = d * static_cast<float>(kIq4NlValues[nibble(in[2 + j % 16], j >= 16)]);
+  }
+}
+
+void mxfp4(const std::byte* in, float* out) {
+  const float d = f32_of_e8m0(load<uint8_t>(in));
+  for (int j = 0; j < 32; ++j) {
+    out[j] = d * f32_of_e2m1(static_cast<unsigned>(nibble(in[1 + j % 16], j >= 16)));
+  }
+}
+
 void block(DType dtype, const std::byte* in, float* out) {
   switch (dtype) {
     case DType::q8_0: return q8_0(in, out);
@@ -59,6 +75,8 @@ void block(DType dtype, const std::byte* in, float* out) {
     case DType::q4_k: return q45_k(in, out, false);
     case DType::q5_k: return q45_k(in, out, true);
     case DType::q6_k: return q6_k(in, out);
+    case DType::iq4_nl: return iq4_nl(in, out);
+    case DType::mxfp4: return mxfp4(in, out);
     case DType::f32: *out = load<float>(in); return;
     case DType::f16: *out = f32_of_f16(load<uint16_t>(in)); return;
     case DType::bf16: *out = f32_of_bf16(load<uint16_t>(in)); return;

@@ -27,15 +27,17 @@ Result<double> rope_theta(const json::Value& config) {
 }
 
 /// llama_ftype numbers. Source: llama.h.
-uint32_t file_type(DType dtype) {
+uint32_t file_type(DType dtype, bool medium) {
   switch (dtype) {
     case DType::f32: return 0;
     case DType::f16: return 1;
     case DType::q4_0: return 2;
     case DType::q8_0: return 7;
-    case DType::q4_k: return 15;
-    case DType::q5_k: return 17;
+    case DType::q4_k: return medium ? 15 : 14;
+    case DType::q5_k: return medium ? 17 : 16;
     case DType::q6_k: return 18;
+    case DType::iq4_nl: return 25;
+    case DType::mxfp4: return 38;
     default: return 32;  // bf16
   }
 }
@@ -248,7 +250,7 @@ Status put_model_metadata(GgufWriter& writer, const json::Value& config,
   writer.put_string("general.architecture", arch);
   writer.put_string("general.name", options.name);
   writer.put_u32("general.quantization_version", 2);
-  writer.put_u32("general.file_type", file_type(options.file_dtype));
+  writer.put_u32("general.file_type", file_type(options.file_dtype, options.medium));
   Keys k(writer, config, arch);
   TRY_VOID(put_basics(k));
   TRY_VOID(put_rope_scaling(k));

@@ -18,6 +18,7 @@ namespace hadal::format {
 struct MetadataOptions {
   std::string name;  ///< general.name
   DType file_dtype = DType::bf16;
+  bool medium = false;  ///< with more bits for some, as in Q4_K_M
   bool latent_split = false;
 };
 Status put_model_metadata(GgufWriter& writer, const json::Value& config,

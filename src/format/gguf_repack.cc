@@ -12,47 +12,15 @@ namespace {
 
 constexpr int kSuperBlock = 256;
 
-// Source: ggml-common.h, kvalues_iq4nl and kvalues_mxfp4 (twice the FP4 values, so whole numbers).
-constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                   1,    13,   25,  38,  53,  69,  89,  113};
-constexpr int8_t kFp4Twice[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-
-/// The 32 values of a block whose nibbles are (j low, j + 16 high).
-template <class Value>
-void write_q8(std::byte* out, uint16_t scale, const std::byte* nibbles, Value value) {
-  store(out, scale);
-  for (int j = 0; j < 16; ++j) {
-    const auto byte = static_cast<unsigned>(nibbles[j]);
-    store<int8_t>(out + 2 + j, value(byte & 15, j));
-    store<int8_t>(out + 2 + j + 16, value(byte >> 4, j + 16));
-  }
-}
-
+/// q5_0: f16 d, 32 fifth bits, 16 bytes of nibbles (j low, j + 16 high), 16 added to each.
 void q5_0(const std::byte* in, std::byte* out) {
   const auto high = load<uint32_t>(in + 2);
-  write_q8(out, load<uint16_t>(in), in + 6, [high](unsigned nibble, int j) {
-    return static_cast<int8_t>(static_cast<int>(nibble | ((high >> j & 1u) << 4)) - 16);
-  });
-}
-
-void iq4_nl(const std::byte* in, std::byte* out) {
-  write_q8(out, load<uint16_t>(in), in + 2,
-           [](unsigned nibble, int) { return kIq4Values[nibble]; });
-}
-
-/// 2^(e - 128) as f16 bits: the scale of twice the FP4 values.
-Result<uint16_t> half_of_e8m0(unsigned e) {
-  const int exponent = static_cast<int>(e) - 128;
-  if (exponent > 15) return unsupported("an MXFP4 scale beyond the range of f16");
-  if (exponent >= -14) return static_cast<uint16_t>((exponent + 15) << 10);
-  if (exponent >= -24) return static_cast<uint16_t>(1 << (exponent + 24));
-  return uint16_t{0};  // 12 * 2^-25 is below what an f16 result could show
-}
-
-Status mxfp4(const std::byte* in, std::byte* out) {
-  TRY(const uint16_t scale, half_of_e8m0(static_cast<unsigned>(in[0])));
-  write_q8(out, scale, in + 1, [](unsigned nibble, int) { return kFp4Twice[nibble]; });
-  return {};
+  store(out, load<uint16_t>(in));
+  for (int j = 0; j < 32; ++j) {
+    const unsigned nibble = static_cast<unsigned>(in[6 + j % 16]) >> (j < 16 ? 0 : 4) & 15;
+    const int q = static_cast<int>(nibble | (high >> j & 1u) << 4) - 16;
+    store<int8_t>(out + 2 + j, static_cast<int8_t>(q));
+  }
 }
 
 /// The 16 six-bit scales of a Q3_K block, less 32.
@@ -101,10 +69,6 @@ Result<std::vector<std::byte>> repack(const GgufTensor& tensor) {
     std::byte* into = out.data() + b * static_cast<size_t>(to.block_bytes);
     if (type.name == "Q5_0") {
       q5_0(from, into);
-    } else if (type.name == "IQ4_NL") {
-      iq4_nl(from, into);
-    } else if (type.name == "MXFP4") {
-      TRY_VOID(mxfp4(from, into));
     } else {
       q3_k(from, into);
     }

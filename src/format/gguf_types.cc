@@ -24,7 +24,7 @@ constexpr GgufTensorType kTypes[] = {
     {17, "IQ2_XS", 256, 74, kNone, kNone},
     {18, "IQ3_XXS", 256, 98, kNone, kNone},
     {19, "IQ1_S", 256, 50, kNone, kNone},
-    {20, "IQ4_NL", 32, 18, kNone, DType::q8_0},
+    {20, "IQ4_NL", 32, 18, DType::iq4_nl, kNone},
     {21, "IQ3_S", 256, 110, kNone, kNone},
     {22, "IQ2_S", 256, 82, kNone, kNone},
     {23, "IQ4_XS", 256, 136, kNone, kNone},
@@ -37,7 +37,7 @@ constexpr GgufTensorType kTypes[] = {
     {30, "BF16", 1, 2, DType::bf16, kNone},
     {34, "TQ1_0", 256, 54, kNone, kNone},
     {35, "TQ2_0", 256, 66, kNone, kNone},
-    {39, "MXFP4", 32, 17, kNone, DType::q8_0},
+    {39, "MXFP4", 32, 17, DType::mxfp4, kNone},
     {40, "NVFP4", 64, 36, kNone, kNone},
 };
 

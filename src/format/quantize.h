@@ -9,14 +9,17 @@
 
 namespace hadal::format {
 
-/// Stores f32 numbers as another type: f32, f16, bf16, q8_0, q4_0, q4_k, q5_k, q6_k.
+/// Stores f32 numbers as another type: f32, f16, bf16, q8_0, q4_0, q4_k, q5_k, q6_k,
+/// iq4_nl, mxfp4.
 ///
 /// The result depends on the numbers only, not on threads or machine. Block types choose the scales
-/// that minimise the weighted squared error, weights growing with the magnitude.
-/// Shapes: `values` whole blocks; `out` exactly the bytes they take.
-/// Errors: unsupported for other types; invalid_argument for a number that f16 and the block types,
-/// whose scales are f16, cannot hold.
-Status quantize(DType dtype, std::span<const float> values, std::span<std::byte> out);
+/// that minimise the squared error, weighted by `importance`: the mean square of the activation
+/// that each number will meet (q8_0 has no use for it). Shapes: `values` whole blocks; `out`
+/// exactly the bytes they take; `importance` empty or as many numbers as `values`, positive.
+/// Errors: unsupported for other types; invalid_argument for a number that f16 and the block types
+/// with f16 scales cannot hold.
+Status quantize(DType dtype, std::span<const float> values, std::span<std::byte> out,
+                std::span<const float> importance = {});
 
 /// The f32 numbers that `bytes` of a type stand for, exactly. FP8 and FP4 without their scales.
 /// Shapes: `bytes` whole blocks; `out` as many numbers as they hold.

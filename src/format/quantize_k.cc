@@ -12,8 +12,6 @@
 namespace hadal::format {
 namespace {
 
-constexpr float kHalfMax = 65504.0f;
-
 /// x ~ scale * q - min.
 struct Affine {
   float scale = 0;
@@ -41,17 +39,14 @@ Affine least_squares(const Sums& s) {
 }
 
 /// The scale and minimum (>= 0) for 32 numbers with q in [0, levels].
-Affine fit_affine(const float* x, int levels) {
-  float low = 0, high = x[0], square = 0;
+Affine fit_affine(const float* x, const float* importance, int levels) {
+  float low = 0, high = x[0];
   for (int i = 0; i < 32; ++i) {
     low = std::min(low, x[i]);
     high = std::max(high, x[i]);
-    square += x[i] * x[i];
   }
   if (high <= low) return {0, -low};
-  const float typical = std::sqrt(square / 32);
-  float w[32];
-  for (int i = 0; i < 32; ++i) w[i] = typical + std::fabs(x[i]);
+  const float* w = error_weights(importance);
   Affine best{(high - low) / static_cast<float>(levels), -low};
   float least = INFINITY;
   constexpr int kSteps = 8;
@@ -87,11 +82,12 @@ struct KBlock {
   uint8_t q[256];
 };
 
-KBlock fit_block(const float* in, int levels) {
+KBlock fit_block(const float* in, const float* importance, int levels) {
   Affine fits[8];
   float scale_max = 0, min_max = 0;
   for (int j = 0; j < 8; ++j) {
-    fits[j] = fit_affine(in + 32 * j, levels);
+    fits[j] =
+        fit_affine(in + 32 * j, importance == nullptr ? nullptr : importance + 32 * j, levels);
     scale_max = std::max(scale_max, fits[j].scale);
     min_max = std::max(min_max, fits[j].min);
   }
@@ -132,42 +128,23 @@ void write_nibbles(const KBlock& b, std::byte* out) {
   }
 }
 
-/// The scale for 16 numbers with q in [-32, 31]; its sign is that of -extreme.
-float fit_symmetric(const float* x) {
-  float extreme = 0;
-  for (int i = 0; i < 16; ++i) {
-    if (std::fabs(x[i]) > std::fabs(extreme)) extreme = x[i];
-  }
-  if (std::fabs(extreme) < 1e-30f) return 0;
-  float best = 0, most = 0;
-  for (int step = -4; step <= 4; ++step) {
-    const float inverse = -(32 + 0.25f * static_cast<float>(step)) / extreme;
-    float xq = 0, qq = 0;
-    for (int i = 0; i < 16; ++i) {
-      const float q = round_within(x[i] * inverse, -32, 31);
-      const float w = x[i] * x[i];
-      xq += w * x[i] * q;
-      qq += w * q * q;
-    }
-    // The error is sum(w x^2) - xq^2 / qq.
-    if (qq > 0 && xq * xq > most * qq) {
-      most = xq * xq / qq;
-      best = xq / qq;
-    }
-  }
-  return best;
+/// The scale for 16 numbers with q in [-32, 31].
+float fit_symmetric(const float* x, const float* importance) {
+  constexpr float kCodes[] = {-31, -31.25f, -31.5f, -31.75f, -32, -32.25f, -32.5f, -32.75f, -33};
+  return fit_scale(x, error_weights(importance), 16, kCodes,
+                   [](float v) { return round_within(v, -32, 31); });
 }
 
 }  // namespace
 
-void quantize_q4_k(const float* in, std::byte* out) {
-  const KBlock b = fit_block(in, 15);
+void quantize_q4_k(const float* in, const float* importance, std::byte* out) {
+  const KBlock b = fit_block(in, importance, 15);
   write_head(b, out);
   write_nibbles(b, out + 16);
 }
 
-void quantize_q5_k(const float* in, std::byte* out) {
-  const KBlock b = fit_block(in, 31);
+void quantize_q5_k(const float* in, const float* importance, std::byte* out) {
+  const KBlock b = fit_block(in, importance, 31);
   write_head(b, out);
   std::fill(out + 16, out + 48, std::byte{0});
   for (int o = 0; o < 256; ++o) {
@@ -176,11 +153,11 @@ void quantize_q5_k(const float* in, std::byte* out) {
   write_nibbles(b, out + 48);
 }
 
-void quantize_q6_k(const float* in, std::byte* out) {
+void quantize_q6_k(const float* in, const float* importance, std::byte* out) {
   float scales[16];
   float extreme = 0;
   for (int j = 0; j < 16; ++j) {
-    scales[j] = fit_symmetric(in + 16 * j);
+    scales[j] = fit_symmetric(in + 16 * j, importance == nullptr ? nullptr : importance + 16 * j);
     if (std::fabs(scales[j]) > std::fabs(extreme)) extreme = scales[j];
   }
   const uint16_t stored = f16_of_f32(std::clamp(extreme / -128, -kHalfMax, kHalfMax));

@@ -49,7 +49,8 @@ TEST(QuantizeTest, ErrorsStayBelowTheirTypesBounds) {
   // For a normal distribution; a layout error anywhere makes them larger than 1.
   const Bound bounds[] = {{DType::f32, 0},      {DType::f16, 3e-4},   {DType::bf16, 3e-3},
                           {DType::q8_0, 7e-3},  {DType::q6_k, 0.022}, {DType::q5_k, 0.04},
-                          {DType::q4_k, 0.078}, {DType::q4_0, 0.10}};
+                          {DType::q4_k, 0.078}, {DType::q4_0, 0.10},  {DType::iq4_nl, 0.09},
+                          {DType::mxfp4, 0.13}};
   for (const Bound& b : bounds) {
     const double error = round_trip_error(b.dtype, gaussian(256 * 64, 7));
     EXPECT_LE(error, b.at_most) << dtype_name(b.dtype);
@@ -60,7 +61,8 @@ TEST(QuantizeTest, ErrorsStayBelowTheirTypesBounds) {
 }
 
 TEST(QuantizeTest, ShiftedAndSparseBlocksStayFinite) {
-  for (const DType dtype : {DType::q8_0, DType::q4_0, DType::q4_k, DType::q5_k, DType::q6_k}) {
+  for (const DType dtype : {DType::q8_0, DType::q4_0, DType::q4_k, DType::q5_k, DType::q6_k,
+                            DType::iq4_nl, DType::mxfp4}) {
     std::vector<float> zeros(256, 0.0f), one(256, 0.0f), shifted = gaussian(256, 3);
     one[77] = -3;
     for (float& v : shifted) v += 1;
@@ -70,7 +72,9 @@ TEST(QuantizeTest, ShiftedAndSparseBlocksStayFinite) {
     ASSERT_TRUE(quantize(dtype, zeros, bytes));
     ASSERT_TRUE(dequantize(dtype, bytes, back));
     EXPECT_EQ(back, zeros) << dtype_name(dtype);
-    EXPECT_LT(round_trip_error(dtype, one), 0.02) << dtype_name(dtype);
+    // IQ4_NL has no zero.
+    const double bound = dtype == DType::iq4_nl ? 0.06 : 0.02;
+    EXPECT_LT(round_trip_error(dtype, one), bound) << dtype_name(dtype);
     EXPECT_LT(round_trip_error(dtype, shifted), 0.05) << dtype_name(dtype);
     std::vector<float> tiny(256, 1e-12f), huge(256, 65504.0f);
     ASSERT_TRUE(quantize(dtype, tiny, bytes));
@@ -118,6 +122,71 @@ TEST(HalfTest, SmallFloats) {
   EXPECT_EQ(f32_of_e2m1(0xF), -6.0f);
 }
 
+// What the first numbers must be, worked by hand from the layouts.
+TEST(DequantizeTest, ReadsIq4NlAndMxfp4) {
+  std::vector<float> out(32);
+  std::vector<std::byte> fp4(17, std::byte{0});
+  fp4[0] = std::byte{128};   // e8m0: 2
+  fp4[1] = std::byte{0xF3};  // number 0: 1.5, number 16: -6
+  ASSERT_TRUE(dequantize(DType::mxfp4, fp4, out));
+  EXPECT_EQ(out[0], 3.0f);
+  EXPECT_EQ(out[16], -12.0f);
+  fp4[0] = std::byte{200};
+  ASSERT_TRUE(dequantize(DType::mxfp4, fp4, out));
+  EXPECT_EQ(out[0], 1.5f * 0x1p73f);
+
+  std::vector<std::byte> iq4(18, std::byte{0});
+  store(iq4.data(), f16_of_f32(0.25f));
+  iq4[3] = std::byte{0x0F};  // number 1: 113, number 17: -127
+  ASSERT_TRUE(dequantize(DType::iq4_nl, iq4, out));
+  EXPECT_EQ(out[1], 0.25f * 113);
+  EXPECT_EQ(out[17], 0.25f * -127);
+}
+
+// What FP4 with a power of two can say is kept to the bit, whatever its largest value is.
+TEST(QuantizeTest, Mxfp4KeepsWhatIsFp4Already) {
+  for (unsigned largest = 0; largest < 8; ++largest) {
+    for (const int exponent : {-120, -20, 0, 9, 100}) {
+      std::vector<float> values(32);
+      for (size_t i = 0; i < 32; ++i) {
+        const auto code = static_cast<unsigned>(i % (largest + 1)) | (i % 2 == 0 ? 8u : 0u);
+        values[i] = std::ldexp(f32_of_e2m1(code), exponent);
+      }
+      std::vector<std::byte> bytes(17);
+      std::vector<float> back(32);
+      ASSERT_TRUE(quantize(DType::mxfp4, values, bytes));
+      ASSERT_TRUE(dequantize(DType::mxfp4, bytes, back));
+      EXPECT_EQ(back, values) << largest << " * 2^" << exponent;
+    }
+  }
+}
+
+// Where activations are known, errors move to the channels that matter less.
+TEST(QuantizeTest, ImportanceLowersTheErrorThatCounts) {
+  const std::vector<float> values = gaussian(256 * 64, 11);
+  std::vector<float> importance(values.size());
+  Rng rng(5);
+  for (float& v : importance) {
+    v = static_cast<float>(std::exp(3 * (rng.next_double() + rng.next_double() - 1)));
+  }
+  for (const DType dtype : {DType::q4_0, DType::q4_k, DType::q5_k, DType::q6_k, DType::iq4_nl}) {
+    const DTypeInfo& info = dtype_info(dtype);
+    std::vector<std::byte> bytes(values.size() / static_cast<size_t>(info.block_elems) *
+                                 static_cast<size_t>(info.block_bytes));
+    const auto error = [&](std::span<const float> known) {
+      EXPECT_TRUE(quantize(dtype, values, bytes, known));
+      std::vector<float> back(values.size());
+      EXPECT_TRUE(dequantize(dtype, bytes, back));
+      double sum = 0;
+      for (size_t i = 0; i < values.size(); ++i) {
+        sum += importance[i] * std::pow(static_cast<double>(back[i]) - values[i], 2);
+      }
+      return sum;
+    };
+    EXPECT_LT(error(importance), 0.95 * error({})) << dtype_name(dtype);
+  }
+}
+
 /// A tensor of one ggml type, and what its first numbers must be. Worked by hand from the layouts.
 TEST(RepackTest, ForeignBlocksKeepTheirValues) {
   std::vector<float> out(256);
@@ -131,26 +200,6 @@ TEST(RepackTest, ForeignBlocksKeepTheirValues) {
   EXPECT_EQ(out[0], 0.5f * (19 - 16));
   EXPECT_EQ(out[16], 0.5f * (23 - 16));
   EXPECT_EQ(out[1], 0.5f * -16);
-
-  std::vector<std::byte> fp4(17, std::byte{0});
-  fp4[0] = std::byte{128};   // e8m0: 2
-  fp4[1] = std::byte{0xF3};  // number 0: 1.5, number 16: -6
-  const auto four = repack({"t", 39, Shape{1, 32}, fp4});
-  ASSERT_TRUE(four);
-  ASSERT_TRUE(dequantize(DType::q8_0, *four, std::span(out).first(32)));
-  EXPECT_EQ(out[0], 3.0f);
-  EXPECT_EQ(out[16], -12.0f);
-  fp4[0] = std::byte{200};
-  EXPECT_EQ(repack({"t", 39, Shape{1, 32}, fp4}).error().code, ErrorCode::unsupported);
-
-  std::vector<std::byte> iq4(18, std::byte{0});
-  store(iq4.data(), f16_of_f32(0.25f));
-  iq4[3] = std::byte{0x0F};  // number 1: 113, number 17: -127
-  const auto nl = repack({"t", 20, Shape{1, 32}, iq4});
-  ASSERT_TRUE(nl);
-  ASSERT_TRUE(dequantize(DType::q8_0, *nl, std::span(out).first(32)));
-  EXPECT_EQ(out[1], 0.25f * 113);
-  EXPECT_EQ(out[17], 0.25f * -127);
 
   std::vector<std::byte> q3(110, std::byte{0});
   store(q3.data() + 108, f16_of_f32(0.5f));

@@ -77,7 +77,8 @@ void fill_blocks(size_t block_bytes, Words& words, std::span<std::byte> out, uin
 
 // Uniform codes: standard deviations of 4, 5 and 6 bits.
 constexpr float kFourBits = 4.61f, kFiveBits = 9.23f, kSixBits = 18.5f;
-constexpr int kScaleCode = 32;  ///< of every sub-block
+constexpr float kIq4Deviation = 67.4f;  ///< of the sixteen values, each as likely
+constexpr int kScaleCode = 32;          ///< of every sub-block
 
 void fill_k(float deviation, float code_deviation, float code_mean, size_t block_bytes,
             Words& words, std::span<std::byte> out) {
@@ -102,6 +103,9 @@ void fill_random(DType dtype, float deviation, uint64_t stream, std::span<std::b
   const uint16_t one_scale = f16_of_f32(deviation / 73.9f);  // of uniform signed bytes
   const uint16_t nibble_scale = f16_of_f32(deviation / 4.64f);
   const uint16_t six_scale = f16_of_f32(deviation / (kScaleCode * kSixBits));
+  const uint16_t nl_scale = f16_of_f32(deviation / kIq4Deviation);
+  const auto fp4_scale =
+      static_cast<uint8_t>(127 + std::lround(std::log2(deviation / kFp4Deviation)));
   switch (dtype) {
     case DType::f32: return fill_floats({32, 23, 127}, deviation, words, out);
     case DType::f16: return fill_floats({16, 10, 15}, deviation, words, out);
@@ -114,6 +118,10 @@ void fill_random(DType dtype, float deviation, uint64_t stream, std::span<std::b
                          [&](std::byte* block) { store(block, one_scale); });
     case DType::q4_0:
       return fill_blocks(18, words, out, 0, [&](std::byte* block) { store(block, nibble_scale); });
+    case DType::iq4_nl:
+      return fill_blocks(18, words, out, 0, [&](std::byte* block) { store(block, nl_scale); });
+    case DType::mxfp4:
+      return fill_blocks(17, words, out, 0, [&](std::byte* block) { store(block, fp4_scale); });
     case DType::q4_k: return fill_k(deviation, kFourBits, 7.5f, 144, words, out);
     case DType::q5_k: return fill_k(deviation, kFiveBits, 15.5f, 176, words, out);
     case DType::q6_k:

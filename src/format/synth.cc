@@ -285,7 +285,7 @@ Result<ConvertReport> write_gguf(const SynthOptions& options, const json::Value&
   TRY_VOID(file.write(writer.header()));
   TRY_VOID(write_all(made, writer.file_bytes(), GgufWriter::kAlignment, options, file));
   TRY_VOID(file.commit());
-  return ConvertReport{made.size(), file.bytes(), {}};
+  return ConvertReport{.tensors = made.size(), .bytes = file.bytes(), .types = {}, .notes = {}};
 }
 
 Result<ConvertReport> write_directory(const SynthOptions& options, json::Value config,
@@ -313,7 +313,7 @@ Result<ConvertReport> write_directory(const SynthOptions& options, json::Value c
   TRY_VOID(directory.write_text("tokenizer_config.json", tokenizer_config_json_of(tokens)));
   TRY_VOID(file.commit());
   directory.keep();
-  return ConvertReport{made.size(), file.bytes(), {}};
+  return ConvertReport{.tensors = made.size(), .bytes = file.bytes(), .types = {}, .notes = {}};
 }
 
 }  // namespace

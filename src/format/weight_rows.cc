@@ -57,7 +57,7 @@ Status convert_row(const WeightRows& rows, int64_t r, DType dtype, std::span<flo
     return narrow(rows.raw(r), out);
   }
   TRY_VOID(rows.read(r, numbers));
-  return quantize(dtype, numbers, out);
+  return quantize(dtype, numbers, out, rows.importance_of(r));
 }
 
 }  // namespace
@@ -78,6 +78,13 @@ std::span<const std::byte> WeightRows::raw(int64_t r) const {
 Status WeightRows::read(int64_t r, std::span<float> out) const {
   TRY_VOID(dequantize(weight.data.dtype, raw(r), out));
   return apply_scales(weight, source_row(r), out);
+}
+
+std::span<const float> WeightRows::importance_of(int64_t r) const {
+  if (importance.empty()) return {};
+  const int64_t blocks = static_cast<int64_t>(importance.size()) / cols();
+  const int64_t block = r / (rows() / blocks);
+  return importance.subspan(static_cast<size_t>(block * cols()), static_cast<size_t>(cols()));
 }
 
 Status write_rows(const WeightRows& rows, DType dtype, ThreadPool& pool, OutputFile& file,

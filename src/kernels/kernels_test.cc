@@ -14,8 +14,9 @@ INSTANTIATE_TEST_SUITE_P(All, KernelsTest, ::testing::ValuesIn(kVariants),
 constexpr int64_t kOddLengths[] = {1, 7, 8, 15, 16, 17, 31, 33, 63, 64, 100, 129, 1000};
 
 TEST_P(KernelsTest, EmbedReadsRowsOfEveryDtype) {
-  for (const DType dtype : {DType::f32, DType::f16, DType::bf16, DType::f8_e4m3, DType::f4_e2m1,
-                            DType::q8_0, DType::q4_0, DType::q4_k, DType::q5_k, DType::q6_k}) {
+  for (const DType dtype :
+       {DType::f32, DType::f16, DType::bf16, DType::f8_e4m3, DType::f4_e2m1, DType::q8_0,
+        DType::q4_0, DType::q4_k, DType::q5_k, DType::q6_k, DType::iq4_nl, DType::mxfp4}) {
     const auto w = weight(dtype, 9, 512, 3);
     const Mat out = mat(4, 512);
     ops().embed(out, import(*w), ints({8, 0, 3, 3}));
@@ -251,7 +252,7 @@ std::vector<Case> linear_cases() {
   cases.push_back({DType::f8_e4m3, 33, 101, DType::f32, 1, 40});
   cases.push_back({DType::f4_e2m1, 35, 96, DType::f8_e8m0});
   cases.push_back({DType::f4_e2m1, 16, 256, DType::f8_e8m0});
-  for (const DType d : {DType::q8_0, DType::q4_0}) {
+  for (const DType d : {DType::q8_0, DType::q4_0, DType::iq4_nl, DType::mxfp4}) {
     cases.push_back({d, 1, 32});
     cases.push_back({d, 19, 96});
     cases.push_back({d, 80, 320});

@@ -9,7 +9,7 @@
 
 namespace hadal {
 
-inline constexpr int kDTypeCount = static_cast<int>(DType::q6_k) + 1;
+inline constexpr int kDTypeCount = static_cast<int>(DType::mxfp4) + 1;
 
 /// The fixed facts of a DType.
 /// Source: safetensors dtype names; ggml block layouts (QK8_0 = QK4_0 = 32, QK_K = 256).

@@ -24,6 +24,8 @@ enum class DType : unsigned char {
   q4_k,
   q5_k,
   q6_k,
+  iq4_nl,  ///< sixteen unevenly spaced values, a scale per 32
+  mxfp4,   ///< FP4 (e2m1) with an e8m0 scale per 32, in GGUF's order
 };
 
 }  // namespace hadal

@@ -76,4 +76,9 @@ inline float e2m1_to_f32(uint8_t v) {
   return (v & 8) != 0 ? -out : out;
 }
 
+/// The values of an IQ4_NL code: denser near zero, as weights are. Source: ggml-common.h,
+/// kvalues_iq4nl.
+inline constexpr int8_t kIq4NlValues[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                            1,    13,   25,  38,  53,  69,  89,  113};
+
 }  // namespace hadal

@@ -21,6 +21,8 @@ struct WeightRows {
   WeightView weight;
   RowOrder order = RowOrder::as_is;
   int64_t heads = 1;
+  /// Of the columns, for each of some equal blocks of rows; empty: not known.
+  std::span<const float> importance;
 
   int64_t rows() const { return weight.data.shape.rows(); }
   int64_t cols() const { return weight.data.shape.cols(); }
@@ -30,6 +32,8 @@ struct WeightRows {
   Status read(int64_t r, std::span<float> out) const;
   /// Row `r` of the result, as the source's bytes.
   std::span<const std::byte> raw(int64_t r) const;
+  /// The importance of the columns of row `r` of the result.
+  std::span<const float> importance_of(int64_t r) const;
   /// Whether the bytes can be copied.
   bool stored_as(DType dtype) const { return weight.data.dtype == dtype && weight.scale.empty(); }
 };

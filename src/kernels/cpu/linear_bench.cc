@@ -16,8 +16,9 @@
 namespace hadal::kernels {
 namespace {
 
-constexpr DType kDTypes[] = {DType::q8_0,    DType::q4_0,    DType::q4_k, DType::q5_k, DType::q6_k,
-                             DType::f4_e2m1, DType::f8_e4m3, DType::bf16, DType::f16,  DType::f32};
+constexpr DType kDTypes[] = {DType::q8_0,    DType::q4_0,   DType::q4_k,  DType::q5_k,
+                             DType::q6_k,    DType::iq4_nl, DType::mxfp4, DType::f4_e2m1,
+                             DType::f8_e4m3, DType::bf16,   DType::f16,   DType::f32};
 
 double read_gb_per_s() {
   static const double v = measure_read_gb_per_s(0);

@@ -37,7 +37,9 @@ Unit unit_of(DType dtype) {
     case DType::f16: return {1, kVector / 2};
     case DType::f8_e4m3: return {4, kVector};
     case DType::q8_0: return {64, 17 * kVector};
-    case DType::q4_0: return {64, 9 * kVector};
+    case DType::q4_0:
+    case DType::iq4_nl: return {64, 9 * kVector};
+    case DType::mxfp4:
     case DType::f4_e2m1: return {128, 17 * kVector};
     case DType::q4_k: return {256, 37 * kVector};
     case DType::q5_k: return {256, 45 * kVector};
@@ -72,6 +74,14 @@ void pack_q4_0(std::byte* out, const Rows& rows, int64_t k) {
     std::byte* unit = out + b / 2 * 9 * kVector;
     halves(unit + b % 2 * 32, rows, b * 18);
     words(unit + kVector + b % 2 * 4 * kVector, rows, b * 18 + 2, 4);
+  }
+}
+
+void pack_mxfp4(std::byte* out, const Rows& rows, int64_t k) {
+  for (int64_t b = 0; b < k / 32; ++b) {
+    std::byte* unit = out + b / 4 * 17 * kVector;
+    for (int64_t r = 0; r < rows.count; ++r) unit[b % 4 * 16 + r] = rows.at(r)[b * 17];
+    words(unit + kVector + b % 4 * 4 * kVector, rows, b * 17 + 1, 4);
   }
 }
 
@@ -192,7 +202,9 @@ void pack_tile(std::byte* out, const PackedWeight& p, const WeightView& w, int64
       break;
     case DType::f8_e4m3: pack_f8(out, rows, w, first, p.k); break;
     case DType::q8_0: pack_q8_0(out, rows, p.k); break;
-    case DType::q4_0: pack_q4_0(out, rows, p.k); break;
+    case DType::q4_0:
+    case DType::iq4_nl: pack_q4_0(out, rows, p.k); break;
+    case DType::mxfp4: pack_mxfp4(out, rows, p.k); break;
     case DType::f4_e2m1: pack_f4(out, rows, w, first, p.k); break;
     case DType::q4_k: pack_q45_k(out, rows, p.k, false); break;
     case DType::q5_k: pack_q45_k(out, rows, p.k, true); break;

@@ -126,6 +126,12 @@ struct V {
     const __m128i table = _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), code);
   }
+  // As signed_weights gives them.
+  static I iq4_nl(I code) {
+    const __m128i table =
+        _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), code);
+  }
   static F as_float(I v) { return _mm256_castsi256_ps(v); }
   static F to_float(I v) { return _mm256_cvtepi32_ps(v); }
   static I word_shift_left_16(I v) { return _mm256_slli_epi32(v, 16); }

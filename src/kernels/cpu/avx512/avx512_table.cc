@@ -106,6 +106,12 @@ struct V {
     const __m128i table = _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), code);
   }
+  // As signed_weights gives them: the value + 128.
+  static I iq4_nl(I code) {
+    const __m128i table =
+        _mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, -127, -115, -103, -90, -75, -59, -39, -15);
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), code);
+  }
   static F as_float(I v) { return _mm512_castsi512_ps(v); }
   static F to_float(I v) { return _mm512_cvtepi32_ps(v); }
   static I word_shift_left_16(I v) { return _mm512_slli_epi32(v, 16); }

@@ -36,6 +36,26 @@ void q4_0(float* out, const std::byte* block) {
   }
 }
 
+// As q4_0, with a table: w = d * values[q].
+void iq4_nl(float* out, const std::byte* block) {
+  const float d = f16_to_f32(half_at(block, 0));
+  for (int i = 0; i < 16; ++i) {
+    const uint8_t b = byte_at(block, 2 + i);
+    out[i] = d * static_cast<float>(kIq4NlValues[b & 15]);
+    out[i + 16] = d * static_cast<float>(kIq4NlValues[b >> 4]);
+  }
+}
+
+// A power of two (e8m0), 16 bytes of FP4 in the order of q4_0.
+void mxfp4(float* out, const std::byte* block) {
+  const float d = e8m0_to_f32(byte_at(block, 0));
+  for (int i = 0; i < 16; ++i) {
+    const uint8_t b = byte_at(block, 1 + i);
+    out[i] = d * e2m1_to_f32(b & 15);
+    out[i + 16] = d * e2m1_to_f32(b >> 4);
+  }
+}
+
 // The 6-bit scale and minimum of sub-block j, packed in 12 bytes: j < 4 plainly, j >= 4 from
 // nibbles and spare top bits.
 void k_scale_min(const std::byte* packed, int j, float* scale, float* min) {
@@ -121,6 +141,8 @@ void dequantize(float* out, DType dtype, const std::byte* row, int64_t n) {
     switch (dtype) {
       case DType::q8_0: q8_0(to, block); break;
       case DType::q4_0: q4_0(to, block); break;
+      case DType::iq4_nl: iq4_nl(to, block); break;
+      case DType::mxfp4: mxfp4(to, block); break;
       case DType::q4_k: q45_k(to, block, false); break;
       case DType::q5_k: q45_k(to, block, true); break;
       case DType::q6_k: q6_k(to, block); break;

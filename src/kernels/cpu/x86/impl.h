@@ -367,6 +367,27 @@ struct Impl {
     for (int i = 0; i < 16; ++i) out[i] = d * static_cast<float>((q[i] & 15) - 8);
     for (int i = 0; i < 16; ++i) out[i + 16] = d * static_cast<float>((q[i] >> 4) - 8);
   }
+  // Two codes a byte: the first 16 numbers are the low ones.
+  static void coded(float* out, const std::byte* codes, float d, const float* values) {
+    const uint8_t* q = bytes(codes);
+    for (int i = 0; i < 16; ++i) out[i] = d * values[q[i] & 15];
+    for (int i = 0; i < 16; ++i) out[i + 16] = d * values[q[i] >> 4];
+  }
+  static constexpr float kFp4[16] = {0,     0.5f,  1,  1.5f,  2,  3,  4,  6,
+                                     -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+  static void iq4_nl(float* out, const std::byte* block) {
+    constexpr float kValues[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                   1,    13,   25,  38,  53,  69,  89,  113};
+    coded(out, block + 2, half(block), kValues);
+  }
+  static void mxfp4(float* out, const std::byte* block) {
+    const uint8_t e = bytes(block)[0];
+    const uint32_t bits =
+        e == 0 ? 1u << 22 : static_cast<uint32_t>(e) << 23;  // 2^-127 is subnormal
+    float d;
+    __builtin_memcpy(&d, &bits, 4);
+    coded(out, block + 1, d, kFp4);
+  }
   static void q45_k(float* out, const std::byte* block, bool five) {
     const float d = half(block);
     const float dmin = half(block + 2);
@@ -433,17 +454,17 @@ struct Impl {
       case DType::bf16: plain<Bf16>(out, row, n); return true;
       case DType::f8_e4m3: plain<E4m3>(out, row, n); return true;
       case DType::f4_e2m1: {
-        constexpr float kValues[16] = {0,     0.5f,  1,  1.5f,  2,  3,  4,  6,
-                                       -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
         const uint8_t* q = bytes(row);
         for (int64_t i = 0; i < n / 2; ++i) {
-          out[2 * i] = kValues[q[i] & 15];
-          out[2 * i + 1] = kValues[q[i] >> 4];
+          out[2 * i] = kFp4[q[i] & 15];
+          out[2 * i + 1] = kFp4[q[i] >> 4];
         }
         return true;
       }
       case DType::q8_0: blocks(out, row, n, 32, 34, q8_0); return true;
       case DType::q4_0: blocks(out, row, n, 32, 18, q4_0); return true;
+      case DType::iq4_nl: blocks(out, row, n, 32, 18, iq4_nl); return true;
+      case DType::mxfp4: blocks(out, row, n, 32, 17, mxfp4); return true;
       case DType::q4_k:
         blocks(out, row, n, 256, 144, [](float* to, const std::byte* b) { q45_k(to, b, false); });
         return true;

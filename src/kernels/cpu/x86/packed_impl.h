@@ -80,6 +80,25 @@ struct Packed {
     }
   };
 
+  // As q4_0, with a table of signed values.
+  struct I4 {
+    static constexpr bool kSigned = true;
+    template <class Body>
+    static HADAL_INLINE void run(const std::byte* tile, int64_t k, int half, Body&& body) {
+      for (int64_t b = 0; b < k / 32; ++b) {
+        const std::byte* unit = tile + b / 2 * 9 * kVector;
+        const std::byte* v = unit + kVector + b % 2 * 4 * kVector;
+        I w[8];
+        repeat<4>([&](int j) HADAL_INLINE {
+          const I both = vector(v, j, half);
+          w[j] = V::iq4_nl(V::low_nibbles(both));
+          w[j + 4] = V::iq4_nl(V::high_nibbles(both));
+        });
+        body(b, w, halves(unit + b % 2 * 32, half), V::zero());
+      }
+    }
+  };
+
   // The values are halves: looked up as 2 v + 12, which is 0 to 24.
   struct F4 {
     static constexpr bool kSigned = false;
@@ -368,6 +387,8 @@ struct Packed {
     switch (w.dtype) {
       case DType::q8_0: blocked_group<Q8>(out, ldo, tile, x, g, w.k); break;
       case DType::q4_0: blocked_group<Q4>(out, ldo, tile, x, g, w.k); break;
+      case DType::iq4_nl: blocked_group<I4>(out, ldo, tile, x, g, w.k); break;
+      case DType::mxfp4:
       case DType::f4_e2m1: blocked_group<F4>(out, ldo, tile, x, g, w.k); break;
       case DType::q4_k: blocked_group<Q45K<false>>(out, ldo, tile, x, g, w.k); break;
       case DType::q5_k: blocked_group<Q45K<true>>(out, ldo, tile, x, g, w.k); break;
