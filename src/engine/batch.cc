@@ -38,6 +38,7 @@ struct Batch::Member {
   int64_t cached = 0;           ///< prompt tokens that the cache spared at the start
   int64_t planned = 0;          ///< tokens of this step
   int64_t rows = 0;             ///< of this step's logits
+  int64_t states = 0;           ///< of this step's final states
   int64_t scored = 0;           ///< tokens of the prompt whose logprobs were told
   bool over = false;
 
@@ -92,6 +93,14 @@ Status Batch::reserve_logits(int64_t rows) {
   return {};
 }
 
+Status Batch::reserve_states(int64_t rows) {
+  const auto floats = static_cast<size_t>(rows * loaded_.model->config().hidden);
+  if (states_host_.size() >= floats) return {};
+  TRY(states_, loaded_.device->allocate(floats * sizeof(float)));
+  states_host_.resize(floats);
+  return {};
+}
+
 int64_t Batch::pages_held() const {
   int64_t pages = 0;
   for (const auto& m : members_) {
@@ -122,7 +131,7 @@ void Batch::join(std::shared_ptr<Job> job) {
   const auto prompt = static_cast<int64_t>(m->tokens.size());
   CHECK(resume(*m), "a place without a slot");
   m->cached = m->sequence->cached();
-  if (loaded_.speculation.on()) {
+  if (loaded_.speculation.on() && m->job->answer) {
     m->speculation.emplace(loaded_.speculation, std::min(prompt + m->job->answer->tokens_left(),
                                                          loaded_.context_tokens_max));
   }
@@ -157,8 +166,10 @@ void Batch::call_next(const Job& job) {
 }
 
 bool Batch::resume(Member& m) {
-  // Of cached tokens there are no logits.
-  const bool reuse = !m.scoring();
+  // Of cached tokens there are neither logits nor states.
+  Pooler* const pooler = m.job->pooler.get();
+  const bool reuse = !m.scoring() && !(pooler != nullptr && pooler->needs_all());
+  if (pooler != nullptr) pooler->restart();
   auto started = Sequence::start(*loaded_.kv, loaded_.prefixes.get(), std::move(m.tokens),
                                  m.job->request.cache_salt, reuse);
   if (!started) return false;
@@ -280,7 +291,9 @@ Status Batch::forward() {
                                     : std::span(s.tokens())
                                           .subspan(static_cast<size_t>(s.computed()),
                                                    static_cast<size_t>(m.planned));
-    m.rows = m.planned - drafted == m.waiting() ? 1 + drafted : 0;
+    const bool to_the_end = m.planned - drafted == m.waiting();
+    m.rows = to_the_end && m.job->answer ? 1 + drafted : 0;
+    m.states = m.job->pooler ? m.job->pooler->wanted(m.planned, to_the_end) : 0;
     // The logits of a token tell of the next one: the first wanted are of the last one told.
     if (m.scoring()) {
       m.rows = std::max(m.rows, s.computed() + m.planned - std::max(s.computed(), m.scored - 1));
@@ -289,7 +302,8 @@ Status Batch::forward() {
                      .past = s.computed(),
                      .block_table = s.pages(),
                      .slot = s.slot(),
-                     .logits = m.rows});
+                     .logits = m.rows,
+                     .states = m.states});
     in_step_.push_back(&m);
     (m.planned - drafted == 1 ? decoding : prefill) += m.planned;
   }
@@ -300,8 +314,17 @@ Status Batch::forward() {
   TRY_VOID(arrays_.set(device, step_));
   const int64_t vocab = loaded_.model->config().vocab;
   const int64_t rows = arrays_.logit_count();
-  loaded_.model->forward(arrays_.view(), loaded_.kv->views(), arrays_.logit_rows(),
-                         {logits_.data(), device.activation_dtype(), rows, vocab, vocab});
+  const int64_t width = loaded_.model->config().hidden;
+  const int64_t states = arrays_.state_count();
+  if (states > 0) TRY_VOID(reserve_states(loaded_.model->step_tokens_max()));
+  loaded_.model->forward(
+      arrays_.view(), loaded_.kv->views(), arrays_.logit_rows(),
+      {logits_.data(), device.activation_dtype(), rows, vocab, vocab},
+      {arrays_.state_rows(), {states_.data(), device.activation_dtype(), states, width, width}});
+  if (states > 0) {
+    device.copy_to_host(states_host_.data(), states_.data(),
+                        static_cast<size_t>(states * width) * sizeof(float));
+  }
   if (rows > 0) {
     device.copy_to_host(logits_host_.data(), logits_.data(),
                         static_cast<size_t>(rows * vocab) * sizeof(float));
@@ -314,7 +337,9 @@ Status Batch::forward() {
 
 void Batch::hand_out() {
   const auto vocab = static_cast<size_t>(loaded_.model->config().vocab);
+  const auto width = static_cast<size_t>(loaded_.model->config().hidden);
   size_t end_row = 0;
+  size_t state_row = 0;
   for (Member* m : in_step_) {
     const auto rows = static_cast<size_t>(m->rows);
     const int64_t drafted = m->drafted();
@@ -325,6 +350,12 @@ void Batch::hand_out() {
     if (m->scoring()) score(*m, logits(rows, rows));
     if (m->over) continue;
     m->sequence->advance(m->planned - drafted);
+    if (m->job->pooler) {
+      const auto states = static_cast<size_t>(m->states);
+      pool(*m, std::span(states_host_).subspan(state_row * width, states * width));
+      state_row += states;
+      continue;
+    }
     if (m->waiting() > 0) continue;
     size_t taken = 0;
     // The row of a guess that came true is there: it leads to the next token at once.
@@ -352,6 +383,21 @@ void Batch::score(Member& m, std::span<const float> logits) {
     }
     m.scored += static_cast<int64_t>(delta.logprobs.size());
     if (!says_nothing(delta)) m.job->sink->on_event(std::move(delta));
+  } catch (const std::exception& e) {
+    end(m, internal_error(std::string("the engine failed on this request: ") + e.what()));
+  }
+}
+
+// Adds a piece to an embedding, which the last piece completes.
+void Batch::pool(Member& m, std::span<const float> states) {
+  // A wall, as below.
+  try {
+    m.job->pooler->add(states);
+    if (m.waiting() > 0) return;
+    auto values = m.job->pooler->result();
+    if (!values) return end(m, values.error());
+    m.job->sink->on_event(engine_api::Embedding{m.job->index, *std::move(values)});
+    end(m, {});
   } catch (const std::exception& e) {
     end(m, internal_error(std::string("the engine failed on this request: ") + e.what()));
   }

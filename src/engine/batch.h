@@ -65,8 +65,10 @@ class Batch {
   void hand_out();
   void echo(Member& m);
   Status reserve_logits(int64_t rows);
+  Status reserve_states(int64_t rows);
   int64_t limit_scored(Member& m, int64_t tokens, int64_t rows_left);
   void score(Member& m, std::span<const float> logits);
+  void pool(Member& m, std::span<const float> states);
   bool advance(Member& m, std::span<float> logits);
   void end(Member& m, const Status& why);
   void call_next(const Job& job);
@@ -95,6 +97,8 @@ class Batch {
   model::StepBatch arrays_;
   Buffer logits_;
   std::vector<float> logits_host_;
+  Buffer states_;
+  std::vector<float> states_host_;
 };
 
 }  // namespace hadal::engine

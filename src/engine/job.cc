@@ -47,7 +47,7 @@ Result<std::shared_ptr<Job>> Job::create(const LoadedModel& model, engine_api::R
   drop_text(request.prompt);
   job->request = std::move(request);
   job->prompt = std::move(p.prompts.front());
-  TRY(job->answer, Answer::create(model, job->request, job->prompt, p.seed));
+  TRY_VOID(job->prepare(model));
   return job;
 }
 
@@ -67,26 +67,38 @@ std::shared_ptr<Job> Job::next(const LoadedModel& model) const {
   job->sink = sink;
   job->deadline_ns = deadline_ns;
   job->account = account;
-  auto created = Answer::create(model, job->request, job->prompt, p.seed);
-  if (!created) {
-    p.fail(created.error());
+  if (const Status ready = job->prepare(model); !ready) {
+    p.fail(ready);
     return nullptr;
   }
-  job->answer = *std::move(created);
   ++p.begun;
   ++p.open;
   return job;
+}
+
+Status Job::prepare(const LoadedModel& model) {
+  if (request.pooling != engine_api::Pooling::none) {
+    pooler = std::make_unique<Pooler>(request.pooling, model.model->config().hidden);
+    return {};
+  }
+  TRY(answer, Answer::create(model, request, prompt, parts->seed));
+  return {};
 }
 
 void Job::end(const Status& why, int64_t cached) {
   Parts& p = *parts;
   --p.open;
   if (index % request.choices == 0) p.usage.cached_tokens += cached;
-  p.usage.completion_tokens += answer->tokens();
-  p.usage.reasoning_tokens += answer->reasoning_tokens();
+  if (answer) {
+    p.usage.completion_tokens += answer->tokens();
+    p.usage.reasoning_tokens += answer->reasoning_tokens();
+  }
   if (why) {
-    engine_api::Finished done{.index = index, .reason = *answer->finished(), .usage = p.usage};
-    done.stop_string = answer->stop_string();
+    engine_api::Finished done{.index = index, .usage = p.usage};
+    if (answer) {
+      done.reason = *answer->finished();
+      done.stop_string = answer->stop_string();
+    }
     sink->on_event(std::move(done));
   } else {
     p.fail(why);

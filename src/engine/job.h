@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/answer.h"
+#include "engine/pooler.h"
 #include "engine/prompt_tokens.h"
 #include "engine_api/backend.h"
 
@@ -45,6 +46,7 @@ struct Job {
   int index = 0;  ///< among the parts
   PromptTokens prompt;
   std::unique_ptr<Answer> answer;
+  std::unique_ptr<Pooler> pooler;  ///< instead of an answer, when an embedding is wanted
   std::shared_ptr<engine_api::EventSink> sink;
   int64_t deadline_ns = 0;
   Account* account = nullptr;  ///< of its user; set when it is queued
@@ -58,6 +60,8 @@ struct Job {
   /// Whether the next part must wait until this one's prompt is computed.
   bool leads() const { return request.choices > 1 && index % request.choices == 0; }
 
+  /// Makes the answer, or what makes the embedding.
+  Status prepare(const LoadedModel& model);
   /// Ends this part: Finished when `why` is good. When it is not, the request ends with its last
   /// part, as Failed or as cancelled. `cached`: prompt tokens that a cached prefix spared.
   void end(const Status& why, int64_t cached);

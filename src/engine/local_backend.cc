@@ -155,6 +155,7 @@ std::vector<engine_api::ModelInfo> LocalBackend::models() const {
   return {{.id = m.id,
            .created_unix_s = 0,
            .context_tokens_max = m.context_tokens_max,
+           .embedding_dimensions = m.model->config().hidden,
            .supports_chat = m.prompt_format != nullptr}};
 }
 

@@ -122,28 +122,30 @@ Status check(const LoadedModel& m, const PromptTokens& prompt, std::string_view 
 Result<std::vector<PromptTokens>> make_prompts(const LoadedModel& m,
                                                const engine_api::Request& request) {
   std::vector<PromptTokens> out;
-  const auto add = [&](Result<PromptTokens> prompt, std::string_view field) -> Status {
+  // As clients call it.
+  const std::string field = request.pooling == engine_api::Pooling::none ? "prompt" : "input";
+  const auto add = [&](Result<PromptTokens> prompt, std::string_view place) -> Status {
     if (!prompt) return prompt.error();
-    TRY_VOID(check(m, *prompt, field));
+    TRY_VOID(check(m, *prompt, place));
     prompt->scored &= request.sampling.logprobs >= 0;
     out.push_back(*std::move(prompt));
     return {};
   };
-  const auto read = [&](const auto& prompt, std::string_view field) -> Status {
+  const auto read = [&](const auto& prompt, std::string_view place) -> Status {
     if (const auto* text = std::get_if<engine_api::TextPrompt>(&prompt)) {
-      return add(from_text(m, *text, field), field);
+      return add(from_text(m, *text, place), place);
     }
-    return add(from_ids(m, std::get<engine_api::TokenPrompt>(prompt), field), field);
+    return add(from_ids(m, std::get<engine_api::TokenPrompt>(prompt), place), place);
   };
   if (const auto* chat = std::get_if<engine_api::Chat>(&request.prompt)) {
     TRY_VOID(add(from_chat(m, *chat), "messages"));
   } else if (const auto* list = std::get_if<engine_api::PromptList>(&request.prompt)) {
-    if (list->prompts.empty()) return invalid_argument("there is no prompt").about("prompt");
+    if (list->prompts.empty()) return invalid_argument("there is no prompt").about(field);
     for (size_t i = 0; i < list->prompts.size(); ++i) {
-      TRY_VOID(read(list->prompts[i], "prompt[" + std::to_string(i) + "]"));
+      TRY_VOID(read(list->prompts[i], field + "[" + std::to_string(i) + "]"));
     }
   } else {
-    TRY_VOID(read(request.prompt, "prompt"));
+    TRY_VOID(read(request.prompt, field));
   }
   return out;
 }

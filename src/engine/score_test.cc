@@ -17,18 +17,9 @@ engine_api::Request echoed(std::vector<int32_t> ids, int64_t tokens, int logprob
   return request;
 }
 
-/// The demo model, computed without rounding of activations: steps of any length agree.
-std::unique_ptr<LoadedModel> exact(LoadOptions options = {}) {
-  options.kv_dtype = DType::f32;
-  auto device = kernels::open_cpu({.threads = 1, .exact = true});
-  auto model = LoadedModel::load(open_checkpoint(kDemoPath), *std::move(device), options);
-  EXPECT_TRUE(model);
-  return *std::move(model);
-}
-
 /// The logprob of each token after the first, by the model alone.
 std::vector<float> reference(const std::vector<int32_t>& ids) {
-  const auto loaded = exact();
+  const auto loaded = load_exact();
   std::vector<float> out;
   const auto vocab = static_cast<size_t>(loaded->model->config().vocab);
   const Status done = model::score_tokens(
@@ -64,7 +55,7 @@ TEST(ScoreTest, AnEchoAloneTellsThePromptsLogprobs) {
   const auto want = reference(ids);
   // Steps of any length, with what another request left in the prefix cache.
   for (const int64_t step : {512, 64, 7, 1}) {
-    TestEngine engine(exact({.step_tokens_max = step}));
+    TestEngine engine(load_exact({.step_tokens_max = step}));
     engine.ask(exactly(after_ids(ids), 2));
     const Outcome out = engine.ask(echoed(ids, 0));
     EXPECT_EQ(out.end(), "length");
@@ -78,7 +69,7 @@ TEST(ScoreTest, AnEchoAloneTellsThePromptsLogprobs) {
 }
 
 TEST(ScoreTest, AnAnswerFollowsTheEcho) {
-  TestEngine engine(exact());
+  TestEngine engine(load_exact());
   const auto ids = some_ids(70);
   auto plain = exactly(after_ids(ids), 5);
   plain.sampling.logprobs = 2;
@@ -114,7 +105,7 @@ TEST(ScoreTest, SpecialTokensAreNotInTheText) {
 TEST(ScoreTest, ScoresAndWritesSideBySide) {
   const auto ids = some_ids(300);
   const auto want = reference(ids);
-  TestEngine engine(exact({.step_tokens_max = 64, .sequences_max = 4}));
+  TestEngine engine(load_exact({.step_tokens_max = 64, .sequences_max = 4}));
   auto writing = exactly(after_ids(some_ids(20)), 60);
   writing.sampling.logprobs = 0;
   const Outcome alone = engine.ask(writing);
@@ -140,7 +131,7 @@ TEST(ScoreTest, ScoresAndWritesSideBySide) {
 TEST(ScoreTest, SteppingBackTellsNothingTwice) {
   const auto ids = some_ids(400);
   const auto want = reference(ids);
-  auto model = exact({.step_tokens_max = 32, .sequences_max = 2});
+  auto model = load_exact({.step_tokens_max = 32, .sequences_max = 2});
   while (model->kv->pages_free() > 8) model->kv->take_page();
   TestEngine engine(std::move(model));
   auto gate = std::make_shared<Recorder>(1);

@@ -77,6 +77,15 @@ inline std::unique_ptr<LoadedModel> load(
   return *std::move(model);
 }
 
+/// The demo model, computed without rounding of activations: steps of any length agree.
+inline std::unique_ptr<LoadedModel> load_exact(LoadOptions options = {}) {
+  options.kv_dtype = DType::f32;
+  auto device = kernels::open_cpu({.threads = 1, .exact = true});
+  auto model = LoadedModel::load(open_checkpoint(kDemoPath), *std::move(device), options);
+  EXPECT_TRUE(model);
+  return *std::move(model);
+}
+
 /// A clock that moves when it is told to.
 class ManualClock final : public Clock {
  public:

@@ -35,10 +35,14 @@ struct PromptList {
 };
 using Prompt = std::variant<Chat, TextPrompt, TokenPrompt, PromptList>;
 
+/// How the final states of a text's tokens become its embedding.
+enum class Pooling { none, mean, last };
+
 /// What a client asks of a model.
 struct Request {
   std::string model;  ///< empty: the backend's default
   Prompt prompt;
+  Pooling pooling = Pooling::none;  ///< otherwise each prompt's embedding is wanted, no answer
   int choices = 1;  ///< answers to each prompt, which is computed once; each has its own seed
   SamplingParams sampling;
   StopParams stop;
@@ -84,6 +88,11 @@ struct Delta {
   std::vector<ToolCall> tool_calls;  ///< complete calls
   std::vector<PositionLogprobs> logprobs;
 };
+/// The embedding of a prompt, of length 1; comes before its Finished.
+struct Embedding {
+  int index = 0;  ///< of the prompt
+  std::vector<float> values;
+};
 /// An answer is complete; comes once for each, as its last event. `cancelled` ends the request as a
 /// whole: it comes once, last.
 struct Finished {
@@ -96,7 +105,7 @@ struct Finished {
 struct Failed {
   Error error;
 };
-using Event = std::variant<Started, Delta, Finished, Failed>;
+using Event = std::variant<Started, Delta, Embedding, Finished, Failed>;
 
 /// Receives the events of one request.
 /// Threading: called on the backend's thread, one call at a time; it must return quickly and never
@@ -125,6 +134,7 @@ struct ModelInfo {
   std::string id;
   int64_t created_unix_s = 0;
   int64_t context_tokens_max = 0;
+  int64_t embedding_dimensions = 0;
   bool supports_chat = true;
 };
 

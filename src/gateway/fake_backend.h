@@ -22,6 +22,7 @@ namespace hadal::gateway {
 ///   length  stops for its length           wait    nothing until cancelled
 ///   full    refuses: the queue is full     long    refuses: beyond the context
 ///   rank    each answer likelier than the last
+///   settings  with what the request asked for, as JSON
 /// and otherwise with "Echo: " and the text, a word at a time.
 /// Threading: each request runs on a thread of its own.
 class FakeBackend final : public engine_api::Backend {
@@ -37,8 +38,9 @@ class FakeBackend final : public engine_api::Backend {
   }
 
   std::vector<engine_api::ModelInfo> models() const override {
-    return {{.id = "fake", .created_unix_s = 1, .context_tokens_max = 4096},
-            {.id = "org/other", .created_unix_s = 2, .context_tokens_max = 4096}};
+    return {
+        {.id = "fake", .created_unix_s = 1, .context_tokens_max = 4096, .embedding_dimensions = 3},
+        {.id = "org/other", .created_unix_s = 2, .context_tokens_max = 4096}};
   }
   bool ready() const override { return is_ready; }
 
@@ -57,8 +59,13 @@ class FakeBackend final : public engine_api::Backend {
     const uint64_t id = ++last_id_;
     auto flag = std::make_shared<std::atomic<bool>>(false);
     cancelled_.emplace(id, flag);
-    threads_.emplace_back([this, texts, sink = std::move(sink), flag] {
-      internal::play(texts, *sink, *flag);
+    const bool embed = request.pooling != engine_api::Pooling::none;
+    threads_.emplace_back([this, embed, texts, sink = std::move(sink), flag] {
+      if (embed) {
+        internal::embed(texts, *sink);
+      } else {
+        internal::play(texts, *sink, *flag);
+      }
       if (*flag) ++cancellations;
     });
     return engine_api::RequestId{id};
@@ -122,7 +129,8 @@ class FakeBackend final : public engine_api::Backend {
     }
     std::vector<std::string> texts;
     for (const std::string& p : prompts) {
-      for (int i = 0; i < request.choices; ++i) texts.push_back(p);
+      const std::string text = p.starts_with("settings") ? internal::describe(request) : p;
+      for (int i = 0; i < request.choices; ++i) texts.push_back(text);
     }
     return texts;
   }

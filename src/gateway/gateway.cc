@@ -6,6 +6,7 @@
 #include "gateway/chat_page.h"
 #include "gateway/internal/answer_sink.h"
 #include "gateway/internal/call.h"
+#include "gateway/internal/embedding_sink.h"
 #include "gateway/internal/worker_pool.h"
 #include "protocol/openai_response.h"
 #include "protocol/tokenize.h"
@@ -72,6 +73,9 @@ struct Gateway::Impl {
   void chat(std::unique_ptr<Call> call) { answer(std::move(call), true); }
   void completion(std::unique_ptr<Call> call) { answer(std::move(call), false); }
   void answer(std::unique_ptr<Call> call, bool is_chat);
+  void embed(std::unique_ptr<Call> call);
+  template <class MakeSink>
+  void submit(std::unique_ptr<Call> call, engine_api::Request request, MakeSink make_sink);
   void tokenize(std::unique_ptr<Call> call);
   void detokenize(std::unique_ptr<Call> call);
   engine_api::ModelInfo model_info(const std::string& id) const;
@@ -94,6 +98,7 @@ const std::vector<Gateway::Impl::Route>& Gateway::Impl::routes() {
   static const std::vector<Route> table = {
       {"POST", "/chat/completions", "chat_completions", true, &Impl::chat},
       {"POST", "/completions", "completions", true, &Impl::completion},
+      {"POST", "/embeddings", "embeddings", true, &Impl::embed},
       {"POST", "/tokenize", "tokenize", true, &Impl::tokenize},
       {"POST", "/detokenize", "detokenize", true, &Impl::detokenize},
       {"GET", "/models", "models", true, &Impl::models},
@@ -136,8 +141,10 @@ void Gateway::Impl::handle(std::shared_ptr<http::Exchange> exchange) {
     }
     return is_get ? (this->*route.serve)(std::move(call)) : on_worker(std::move(call), route);
   }
-  call->respond(not_found("no such path: " + request.path)
-                    .with_hint("the API is at /v1/chat/completions, /v1/completions, /v1/models"));
+  call->respond(
+      not_found("no such path: " + request.path)
+          .with_hint(
+              "the API is at /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models"));
 }
 
 bool Gateway::Impl::authorized(const http::Request& request) const {
@@ -209,16 +216,41 @@ void Gateway::Impl::answer(std::unique_ptr<Call> call, bool is_chat) {
   form.choices = parsed->request.choices;
   form.keep_alive_ms = options.keep_alive_ms;
 
+  submit(std::move(call), std::move(parsed->request), [&](std::unique_ptr<Call> c) {
+    return internal::make_answer_sink(std::move(c), std::move(form));
+  });
+}
+
+// Hands the request to the backend, its events to the sink that `make_sink` makes of the call.
+template <class MakeSink>
+void Gateway::Impl::submit(std::unique_ptr<Call> call, engine_api::Request request,
+                           MakeSink make_sink) {
   // The sink may be done, and its call gone, before submit returns.
   const std::shared_ptr<http::Exchange> exchange = call->share_exchange();
   const auto gone = call->client_gone();
-  const auto sink = internal::make_answer_sink(std::move(call), std::move(form));
-  const auto id = backend.submit(std::move(parsed->request), sink);
+  const std::shared_ptr<internal::ResponseSink> sink = make_sink(std::move(call));
+  const auto id = backend.submit(std::move(request), sink);
   if (!id) return sink->refuse(id.error());
   sink->begin();
-  exchange->on_disconnect([&b = backend, request = *id, gone] {
+  exchange->on_disconnect([&b = backend, request_id = *id, gone] {
     *gone = true;
-    b.cancel(request);
+    b.cancel(request_id);
+  });
+}
+
+void Gateway::Impl::embed(std::unique_ptr<Call> call) {
+  auto parsed = protocol::parse_embeddings_request(call->request().body, options.limits);
+  if (!parsed) return call->respond(parsed.error());
+  const engine_api::ModelInfo model = model_info(parsed->request.model);
+  if (parsed->dimensions > model.embedding_dimensions && !model.id.empty()) {
+    return call->respond(invalid_argument("dimensions must be at most " +
+                                          std::to_string(model.embedding_dimensions) +
+                                          ", which this model has")
+                             .about("dimensions"));
+  }
+  engine_api::Request request = std::exchange(parsed->request, {});
+  submit(std::move(call), std::move(request), [&](std::unique_ptr<Call> c) {
+    return std::make_shared<internal::EmbeddingSink>(std::move(c), model.id, *std::move(parsed));
   });
 }
 

@@ -26,8 +26,8 @@ struct GatewayOptions {
 
 /// The public API over any Backend:
 ///
-///   POST /v1/chat/completions, /v1/completions     GET /v1/models, /v1/models/{id}
-///   POST /tokenize, /detokenize                    GET /health, /ready, /metrics, /
+///   POST /v1/chat/completions, /v1/completions, /v1/embeddings, /tokenize, /detokenize
+///   GET  /v1/models, /v1/models/{id}, /health, /ready, /metrics, /
 ///
 /// All but the last four need the key and are also served below /v1, below /beta, and without.
 ///

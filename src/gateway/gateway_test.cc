@@ -217,6 +217,22 @@ TEST_F(GatewayTest, OneFailureEndsAllAnswers) {
   EXPECT_NE(list.back().find("the model broke"), std::string::npos);
 }
 
+TEST_F(GatewayTest, EmbedsTexts) {
+  start();
+  EXPECT_EQ(call("POST", "/v1/embeddings", R"({"input":["ab","b"]})").body,
+            R"({"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.6,0.8,0]},)"
+            R"({"object":"embedding","index":1,"embedding":[0,0,1]}],"model":"fake",)"
+            R"("usage":{"prompt_tokens":3,"total_tokens":3}})");
+  const Answer cut = call("POST", "/embeddings", R"({"input":"a","dimensions":1})");
+  EXPECT_NE(cut.body.find(R"("embedding":[1])"), std::string::npos) << cut.body;
+  const Answer wide = call("POST", "/v1/embeddings", R"({"input":"a","dimensions":4})");
+  EXPECT_EQ(wide.status, 400);
+  EXPECT_EQ(wide.error("param"), "dimensions");
+  const Answer other = call("POST", "/v1/embeddings", R"({"input":"a","model":"none"})");
+  EXPECT_EQ(other.status, 404);
+  EXPECT_EQ(call("POST", "/v1/embeddings", "{}").error("param"), "input");
+}
+
 TEST_F(GatewayTest, SplitsTextIntoTokensAndBack) {
   start({.api_key = "sk"});
   const std::string key = "Authorization: Bearer sk\r\n";

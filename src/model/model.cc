@@ -30,6 +30,7 @@ struct Model::Impl {
   void load(WeightLoader& weights);
   void make_rope_tables(const kernels::StepView& step);
   Mat collapse(Mat x);
+  void finish(Mat out, Mat x, const int32_t* rows);
 };
 
 void Model::Impl::load(WeightLoader& w) {
@@ -80,6 +81,13 @@ Mat Model::Impl::collapse(Mat x) {
   return out;
 }
 
+// The chosen rows after the last norm: [T, M * D] -> [n, D].
+void Model::Impl::finish(Mat out, Mat x, const int32_t* rows) {
+  const Mat chosen = scratch.mat(out.rows, x.cols);
+  device.ops().gather_rows(chosen, x, rows);
+  device.ops().rms_norm(out, collapse(chosen), final_norm, config.norm_eps);
+}
+
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Model::~Model() = default;
 
@@ -112,7 +120,7 @@ int64_t Model::step_tokens_max() const { return impl_->step_tokens_max; }
 uint64_t Model::decode_weight_bytes() const { return impl_->decode_weight_bytes; }
 
 void Model::forward(const kernels::StepView& step, std::span<const kernels::KvView> kv,
-                    const int32_t* rows, Mat logits) {
+                    const int32_t* rows, Mat logits, const States& states) {
   Impl& m = *impl_;
   CHECK(step.tokens > 0 && step.tokens <= m.step_tokens_max);
   kernels::Ops& ops = m.device.ops();
@@ -131,11 +139,10 @@ void Model::forward(const kernels::StepView& step, std::span<const kernels::KvVi
   }
   for (const auto& layer : m.layers) layer->forward(s, x);
 
+  if (states.out.rows > 0) m.finish(states.out, x, states.rows);
   if (logits.rows == 0) return;
-  const Mat last = m.scratch.mat(logits.rows, x.cols);
-  ops.gather_rows(last, x, rows);
-  const Mat hidden = m.collapse(last);
-  ops.rms_norm(hidden, hidden, m.final_norm, m.config.norm_eps);
+  const Mat hidden = m.scratch.mat(logits.rows, m.config.hidden);
+  m.finish(hidden, x, rows);
   const kernels::Projection head[] = {{logits, m.head}};
   ops.linear(head, hidden);
 }

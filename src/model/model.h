@@ -28,6 +28,13 @@ struct ModelSummary {
   std::vector<std::string> unused;    ///< tensors that the forward pass does not read
 };
 
+/// Final states, after the last norm, of chosen tokens of a step.
+/// Shapes: rows [k] device indices into the step's tokens; out [k, D].
+struct States {
+  const int32_t* rows = nullptr;
+  kernels::Mat out;
+};
+
 /// A DeepSeek model on a device: weights and the forward pass. It knows no requests, tokens' text
 /// or sampling. Threading: the engine's thread.
 class Model {
@@ -47,10 +54,11 @@ class Model {
   /// Bytes of weights that computing one token reads.
   uint64_t decode_weight_bytes() const;
 
-  /// Runs one step: extends the caches by its tokens and writes the logits of the chosen ones.
+  /// Runs one step: extends the caches by its tokens and writes the logits of the chosen ones, and
+  /// the states of others.
   /// Shapes: rows [n] device indices into the step's tokens; logits [n, V].
   void forward(const kernels::StepView& step, std::span<const kernels::KvView> kv,
-               const int32_t* rows, kernels::Mat logits);
+               const int32_t* rows, kernels::Mat logits, const States& states = {});
 
  private:
   friend Result<ModelSummary> summarize(const format::Checkpoint& checkpoint,

@@ -10,19 +10,22 @@ Status StepBatch::set(kernels::Device& device, std::span<const StepSequence> seq
   int64_t tokens = 0;
   int64_t blocks_max = 1;
   logit_count_ = 0;
+  state_count_ = 0;
   view_ = {};
   for (const StepSequence& s : sequences) {
     CHECK(!s.tokens.empty());
     CHECK(s.logits >= 0 && s.logits <= static_cast<int64_t>(s.tokens.size()));
+    CHECK(s.states >= 0 && s.states <= static_cast<int64_t>(s.tokens.size()));
     tokens += static_cast<int64_t>(s.tokens.size());
     blocks_max = std::max(blocks_max, static_cast<int64_t>(s.block_table.size()));
     logit_count_ += s.logits;
+    state_count_ += s.states;
     view_.context_max = std::max(view_.context_max, s.past + static_cast<int64_t>(s.tokens.size()));
   }
   const auto count = static_cast<int64_t>(sequences.size());
   host_.clear();
-  host_.reserve(
-      static_cast<size_t>(3 * tokens + 2 * count + 1 + count * blocks_max + logit_count_));
+  host_.reserve(static_cast<size_t>(3 * tokens + 2 * count + 1 + count * blocks_max + logit_count_ +
+                                    state_count_));
 
   for (const StepSequence& s : sequences)
     host_.insert(host_.end(), s.tokens.begin(), s.tokens.end());
@@ -46,10 +49,12 @@ Status StepBatch::set(kernels::Device& device, std::span<const StepSequence> seq
     host_.insert(host_.end(), static_cast<size_t>(blocks_max) - s.block_table.size(), 0);
   }
   for (const StepSequence& s : sequences) host_.push_back(s.slot);
-  begin = 0;
-  for (const StepSequence& s : sequences) {
-    begin += static_cast<int32_t>(s.tokens.size());
-    for (auto n = static_cast<int32_t>(s.logits); n > 0; --n) host_.push_back(begin - n);
+  for (const auto wanted : {&StepSequence::logits, &StepSequence::states}) {
+    begin = 0;
+    for (const StepSequence& s : sequences) {
+      begin += static_cast<int32_t>(s.tokens.size());
+      for (auto n = static_cast<int32_t>(s.*wanted); n > 0; --n) host_.push_back(begin - n);
+    }
   }
 
   const size_t bytes = host_.size() * sizeof(int32_t);
@@ -68,6 +73,7 @@ Status StepBatch::set(kernels::Device& device, std::span<const StepSequence> seq
   view_.block_table = view_.seq_begin + count + 1;
   view_.slots = view_.block_table + count * blocks_max;
   logit_rows_ = view_.slots + count;
+  state_rows_ = logit_rows_ + logit_count_;
   return {};
 }
 

@@ -15,8 +15,6 @@ namespace {
 using internal::ObjectReader;
 
 constexpr int64_t kTokensMax = int64_t{1} << 40;
-constexpr int64_t kPriorityMax = 1'000'000;
-constexpr size_t kNameBytesMax = 512;
 
 Result<std::vector<std::pair<int32_t, float>>> logit_bias(const ObjectReader& body, size_t max) {
   std::vector<std::pair<int32_t, float>> out;
@@ -111,26 +109,6 @@ Result<engine_api::StopParams> stopping(const ObjectReader& body, const RequestL
   return p;
 }
 
-// A name of at most kNameBytesMax bytes.
-Result<std::string> name(const ObjectReader& body, const char* key) {
-  TRY(auto text, body.string(key));
-  if (text.size() > kNameBytesMax) {
-    return body.bad(key, "must have at most " + std::to_string(kNameBytesMax) + " bytes");
-  }
-  return text;
-}
-
-// Whose request it is, and when it should be served.
-Status scheduling(const ObjectReader& body, engine_api::Request& request) {
-  TRY(request.user, name(body, "safety_identifier"));
-  TRY(auto older_name, name(body, "user"));
-  if (request.user.empty()) request.user = std::move(older_name);
-  TRY(request.cache_salt, name(body, "cache_salt"));
-  TRY(const auto priority, body.integer("priority", -kPriorityMax, kPriorityMax));
-  request.priority = static_cast<int>(priority.value_or(0));
-  return {};
-}
-
 /// What both kinds of requests have in common.
 Result<ParsedRequest> common(const ObjectReader& body, const RequestLimits& limits) {
   ParsedRequest out;
@@ -144,69 +122,21 @@ Result<ParsedRequest> common(const ObjectReader& body, const RequestLimits& limi
   TRY(const auto n, body.integer("n", 1, limits.choices_max));
   out.n = static_cast<int>(n.value_or(1));
   out.request.choices = out.n;
-  TRY_VOID(scheduling(body, out.request));
+  TRY_VOID(internal::read_scheduling(body, out.request));
   TRY(out.request.sampling, sampling(body, limits));
   TRY(out.request.stop, stopping(body, limits));
-  TRY(const auto timeout_ms, body.integer("timeout_ms", 1, int64_t{1} << 40));
-  out.request.timeout_ms = timeout_ms.value_or(0);
   return out;
 }
 
-using engine_api::Prompt;
-using engine_api::PromptList;
-using engine_api::TextPrompt;
-using engine_api::TokenPrompt;
-
-/// Several prompts: strings or arrays of token ids, of which `text` gives the rest.
-Result<Prompt> prompt_list(const json::Array& array, const TextPrompt& text) {
-  PromptList list;
-  list.prompts.reserve(array.size());
-  for (size_t i = 0; i < array.size(); ++i) {
-    const std::string place = internal::element("prompt", i);
-    if (array[i].is_string()) {
-      list.prompts.emplace_back(text);
-      std::get<TextPrompt>(list.prompts.back()).text = array[i].as_string();
-    } else if (array[i].is_array()) {
-      if (!text.suffix.empty()) return internal::bad_at(place, "must be text to have a suffix");
-      TokenPrompt tokens{.echo = text.echo};
-      TRY(tokens.ids, internal::token_ids(array[i].as_array(), place));
-      list.prompts.emplace_back(std::move(tokens));
-    } else {
-      return internal::bad_at(place, "must be a string or an array of token ids, as the others");
-    }
-  }
-  if (list.prompts.size() > 1) return Prompt(std::move(list));
-  return std::visit([](auto&& only) { return Prompt(std::move(only)); },
-                    std::move(list.prompts[0]));
-}
-
-Result<Prompt> completion_prompt(const ObjectReader& body, const RequestLimits& limits) {
-  TextPrompt text;
-  TRY(text.suffix, body.string("suffix"));
-  TRY(text.echo, body.boolean("echo", false));
-  if (text.echo && !text.suffix.empty()) {
+Result<engine_api::Prompt> completion_prompt(const ObjectReader& body,
+                                             const RequestLimits& limits) {
+  engine_api::TextPrompt form;
+  TRY(form.suffix, body.string("suffix"));
+  TRY(form.echo, body.boolean("echo", false));
+  if (form.echo && !form.suffix.empty()) {
     return body.bad("echo", "does not go together with suffix");
   }
-  const json::Value* prompt = body.find("prompt");
-  if (prompt != nullptr && prompt->is_string()) {
-    text.text = prompt->as_string();
-    return Prompt(std::move(text));
-  }
-  if (prompt == nullptr || !prompt->is_array()) {
-    return body.wrong_kind("prompt", "a string, token ids, or an array of them");
-  }
-  const json::Array& array = prompt->as_array();
-  if (array.empty()) return body.bad("prompt", "must not be empty");
-  const bool texts = array[0].is_string();
-  if (!texts && !text.suffix.empty()) return body.bad("suffix", "needs a prompt that is text");
-  if (texts || array[0].is_array()) {
-    TRY_VOID(body.array("prompt", limits.prompts_max));
-    return prompt_list(array, text);
-  }
-  if (array.size() > limits.token_ids_max) return body.bad("prompt", "has too many token ids");
-  TokenPrompt tokens{.echo = text.echo};
-  TRY(tokens.ids, internal::token_ids(array, "prompt"));
-  return Prompt(std::move(tokens));
+  return internal::read_prompts(body, "prompt", form, limits);
 }
 
 /// `best_of`: as many answers are written, and the best n given.
@@ -250,7 +180,7 @@ Result<ParsedRequest> parse_completion_request(std::string_view text, const Requ
   if (logprobs) out.request.sampling.logprobs = static_cast<int>(*logprobs);
   out.logprobs = logprobs.has_value();
   TRY(out.request.prompt, completion_prompt(body, limits));
-  if (const auto* list = std::get_if<PromptList>(&out.request.prompt)) {
+  if (const auto* list = std::get_if<engine_api::PromptList>(&out.request.prompt)) {
     out.prompts = static_cast<int>(list->prompts.size());
   }
   TRY_VOID(best_of(body, limits, out));

@@ -31,7 +31,7 @@ struct RequestLimits {
   size_t stop_bytes_max = 1024;
   size_t logit_bias_max = 4096;
   size_t token_ids_max = 4 << 20;
-  size_t prompts_max = 1024;
+  size_t prompts_max = 2048;  ///< of a completion, inputs of embeddings
   int choices_max = 128;
 };
 

@@ -166,6 +166,34 @@ test("text is split into tokens and put together again", async () => {
   await assert.rejects(split({}), e => e.status === 400 && e.param === "content");
 });
 
+test("texts become embeddings of length 1", async () => {
+  const create = more => client.embeddings.create({ model, ...more });
+  const input = ["a whale in the sea", "b", "a whale in the sea"];
+  const both = await create({ input });  // the client asks for base64 and decodes it
+  assert.deepEqual(both.data.map(d => d.index), [0, 1, 2]);
+  const length = v => Math.hypot(...v);
+  for (const { embedding } of both.data) assert.ok(Math.abs(length(embedding) - 1) < 1e-4);
+  assert.deepEqual(both.data[0].embedding, both.data[2].embedding);
+  assert.notDeepEqual(both.data[0].embedding, both.data[1].embedding);
+  assert.equal(both.usage.total_tokens, both.usage.prompt_tokens);
+  const floats = await create({ input: input[0], encoding_format: "float" });
+  const all = floats.data[0].embedding;
+  all.forEach((v, i) => assert.ok(Math.abs(v - both.data[0].embedding[i]) < 0.02));
+  const cut = (await create({ input: input[0], dimensions: 2 })).data[0].embedding;
+  assert.equal(cut.length, 2);
+  assert.ok(Math.abs(cut[0] - all[0] / length(all.slice(0, 2))) < 0.02);
+  const param = name => e => e.status === 400 && e.param === name;
+  await assert.rejects(create({ input: "a", dimensions: 1 << 20 }), param("dimensions"));
+  await assert.rejects(create({ input: [] }), param("input"));
+  if (fake) return;
+  const { tokens } = await client.post("/tokenize", { body: { prompt: input[0] } });
+  const ids = await create({ input: tokens, encoding_format: "float", pooling: "last" });
+  const text = await create({ input: input[0], encoding_format: "float", pooling: "last" });
+  assert.equal(ids.usage.prompt_tokens, tokens.length);
+  ids.data[0].embedding.forEach((v, i) =>
+    assert.ok(Math.abs(v - text.data[0].embedding[i]) < 0.02));
+});
+
 test("prompts are scored, as evaluation harnesses do", { skip: fake }, async () => {
   const tokens = (await client.post("/tokenize", { body: { content: "The sea is deep." } })).tokens;
   const request = { model, prompt: [tokens, tokens.slice(0, 2)], echo: true, logprobs: 1,
@@ -212,6 +240,67 @@ test("tool calls and reasoning keep their places", { skip: !fake }, async () => 
   const thought = await chat(ask("think"));
   assert.equal(thought.choices[0].message.reasoning_content, "Let me see.");
   assert.equal(thought.usage.completion_tokens_details.reasoning_tokens, 1);
+});
+
+test("settings of DeepSeek and vLLM reach the model", { skip: !fake }, async () => {
+  const settings = async (more, last = {}) => {
+    const message = { role: "user", content: "settings", ...last };
+    const answer = await chat({ model, messages: [{ role: "user", content: "hi" }, message],
+      ...more });
+    return JSON.parse(answer.choices[0].message.content);
+  };
+  assert.equal((await settings({})).thinking, "automatic");
+  assert.equal((await settings({ thinking: { type: "enabled" } })).thinking, "on");
+  assert.equal((await settings({ thinking: { type: "disabled" } })).thinking, "off");
+  const kwargs = chat_template_kwargs => settings({ chat_template_kwargs });
+  assert.equal((await kwargs({ thinking: true })).thinking, "on");
+  assert.equal((await kwargs({ enable_thinking: false })).thinking, "off");
+  for (const [asked, told] of [["minimal", "low"], ["low", "low"], ["medium", "high"],
+    ["high", "high"], ["xhigh", "high"], ["max", "max"]]) {
+    assert.equal((await settings({ reasoning_effort: asked })).reasoning_effort, told);
+  }
+  assert.equal((await settings({ reasoning_effort: "none" })).thinking, "off");
+  const begun = { role: "assistant", prefix: true, reasoning_content: "So far" };
+  const prefixed = await settings({}, begun);
+  assert.equal(prefixed.prefix, true);
+  assert.equal(prefixed.reasoning_content, "So far");
+  const vllms = { continue_final_message: true, add_generation_prompt: false };
+  assert.equal((await settings(vllms, { role: "assistant" })).prefix, true);
+  const who = await settings({ user: "old", safety_identifier: "new", priority: -5, seed: 9 });
+  assert.deepEqual([who.user, who.priority, who.seed], ["new", -5, 9]);
+  assert.equal((await settings({ user_id: "u" })).user, "u");
+  assert.equal((await settings({ logprobs: true, top_logprobs: 3 })).logprobs, 3);
+  const fim = await client.completions.create({ model, prompt: "settings", suffix: "after" });
+  assert.equal(JSON.parse(fim.choices[0].text).suffix, "after");
+  const beta = new OpenAI({ baseURL: `${url}/beta`, apiKey: "none" });
+  const there = await beta.completions.create({ model, prompt: "settings", suffix: "after" });
+  assert.equal(JSON.parse(there.choices[0].text).suffix, "after");
+  await assert.rejects(chat({ ...short, priority: 1e9 }), e => e.param === "priority");
+  await assert.rejects(chat({ ...short, user: "x".repeat(513) }), e => e.param === "user");
+  await assert.rejects(chat({ ...short, thinking: { type: "maybe" } }),
+    e => e.param === "thinking.type");
+});
+
+test("a real model goes on where the assistant began", { skip: fake }, async () => {
+  const messages = [{ role: "user", content: "Who are you?" }];
+  const whole = (await chat({ ...short, messages })).choices[0].message.content;
+  const content = whole.slice(0, whole.indexOf(" ", 8));
+  const rest = await chat({ ...short,
+    messages: [...messages, { role: "assistant", content, prefix: true }] });
+  assert.ok(whole.startsWith(content + rest.choices[0].message.content.slice(0, 8)), whole);
+  await assert.rejects(chat({ ...short, messages: [...messages, { role: "assistant", content }] }),
+    e => e.status === 400 && e.param === "messages[1].role");
+});
+
+test("chat logprobs come one per token, with the most likely", { skip: fake }, async () => {
+  const answer = await chat({ ...short, logprobs: true, top_logprobs: 2, ignore_eos: true });
+  const { content } = answer.choices[0].logprobs;
+  assert.equal(content.length, answer.usage.completion_tokens);
+  for (const t of content) {
+    assert.equal(t.top_logprobs.length, 2);
+    assert.equal(t.token, t.top_logprobs[0].token, "greedy");
+    assert.deepEqual(Buffer.from(t.bytes).toString(), t.token);
+  }
 });
 
 test("errors say what is wrong", async () => {

@@ -22,11 +22,6 @@ std::string_view reason_word(FinishReason reason) {
   return reason == FinishReason::cancelled ? "cancelled" : protocol::finish_reason_text(reason);
 }
 
-/// What a client is told that did not cancel, but whose request was.
-Error stopped_error() {
-  return unavailable("the server stopped before the answer was complete; try again");
-}
-
 /// Answers once, when all answers are complete.
 class WholeSink final : public AnswerSink {
  public:
@@ -35,7 +30,6 @@ class WholeSink final : public AnswerSink {
         answers_(static_cast<size_t>(form_.prompts * form_.choices)),
         left_(answers_.size()) {}
 
-  void begin() override {}
   void refuse(const Error& error) override { call_->respond(error); }
 
   void on_event(Event&& event) override {

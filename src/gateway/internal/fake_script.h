@@ -19,6 +19,28 @@ inline engine_api::Delta content(std::string text) {
   return d;
 }
 
+// What of a request a client cannot see otherwise, as one JSON text; texts are plain words.
+inline std::string describe(const engine_api::Request& request) {
+  std::string out = "{\"seed\":" + std::to_string(request.sampling.seed.value_or(0)) +
+                    ",\"priority\":" + std::to_string(request.priority) +
+                    ",\"logprobs\":" + std::to_string(request.sampling.logprobs);
+  const auto add = [&](const char* key, const std::string& text) {
+    out.append(",\"").append(key).append("\":\"").append(text).append("\"");
+  };
+  add("user", request.user);
+  if (const auto* text = std::get_if<engine_api::TextPrompt>(&request.prompt)) {
+    add("suffix", text->suffix);
+  } else if (const auto* chat = std::get_if<engine_api::Chat>(&request.prompt)) {
+    constexpr const char* kThinking[] = {"automatic", "on", "off"};
+    const engine_api::Message& last = chat->messages.back();
+    add("thinking", kThinking[static_cast<int>(chat->thinking)]);
+    add("reasoning_effort", chat->reasoning_effort);
+    add("reasoning_content", last.reasoning_content);
+    out.append(",\"prefix\":").append(last.prefix ? "true" : "false");
+  }
+  return out + "}";
+}
+
 inline void pause() { std::this_thread::sleep_for(std::chrono::milliseconds(10)); }
 
 // False when the request is over.
@@ -62,6 +84,10 @@ inline bool play(const std::string& text, engine_api::EventSink& sink, std::atom
   } else if (text.starts_with("wait")) {
     while (!cancelled) pause();
   } else {
+    if (text.starts_with('{')) {
+      say(content(text));
+      return true;
+    }
     say(content("Echo:"));
     for (size_t at = 0; at < text.size();) {
       const size_t next = std::min(text.find(' ', at + 1), text.size());
@@ -85,6 +111,19 @@ inline void play(const std::vector<std::string>& texts, engine_api::EventSink& s
   for (const std::string& text : texts) {
     end.reason = engine_api::FinishReason::stop;
     if (!play(text, sink, cancelled, end)) return;
+    sink.on_event(engine_api::Event(end));
+    ++end.index;
+  }
+}
+
+// The first letter tells the direction.
+inline void embed(const std::vector<std::string>& texts, engine_api::EventSink& sink) {
+  engine_api::Finished end;
+  for (const std::string& text : texts) {
+    end.usage.prompt_tokens += static_cast<int64_t>(text.size());
+    const bool first = text.starts_with('a');
+    sink.on_event(engine_api::Embedding{
+        end.index, first ? std::vector<float>{0.6f, 0.8f, 0} : std::vector<float>{0, 0, 1}});
     sink.on_event(engine_api::Event(end));
     ++end.index;
   }
