@@ -49,7 +49,8 @@ struct Job {
   std::unique_ptr<Pooler> pooler;  ///< instead of an answer, when an embedding is wanted
   std::shared_ptr<engine_api::EventSink> sink;
   int64_t deadline_ns = 0;
-  Account* account = nullptr;  ///< of its user; set when it is queued
+  int64_t turn_deadline_ns = 0;  ///< the first part must have joined by then
+  Account* account = nullptr;    ///< of its user; set when it is queued
 
   /// The first part of a request. `seed` is used when the request gives none.
   /// Threading: any thread. Errors: as make_prompts and Answer::create.

@@ -12,10 +12,21 @@
 #include "engine/batch.h"
 #include "engine/fair_queue.h"
 #include "engine/job.h"
+#include "engine/queue_pace.h"
 
 namespace hadal::engine {
 
 using engine_api::RequestId;
+
+namespace {
+
+Counter& turned_away(MetricsRegistry& metrics, std::string reason) {
+  return metrics.counter("hadal_engine_turned_away_total",
+                         "Requests refused because too many others wait.",
+                         {{"reason", std::move(reason)}});
+}
+
+}  // namespace
 
 struct LocalBackend::Impl {
   Impl(std::unique_ptr<LoadedModel> m, const BackendOptions& o, const Clock& c,
@@ -25,18 +36,28 @@ struct LocalBackend::Impl {
         clock(c),
         queue(o.queue_max),
         queue_depth(metrics.gauge("hadal_engine_queue_depth", "Requests waiting for the engine.")),
+        full(turned_away(metrics, "queue_full")),
+        late(turned_away(metrics, "queue_wait")),
         pages_free(
             metrics.gauge("hadal_engine_kv_pages_free", "KV cache pages that nothing holds.")),
+        pages_cached(metrics.gauge("hadal_engine_kv_pages_cached",
+                                   "KV cache pages that hold the prefixes of earlier prompts.")),
         batch(*loaded, c, metrics) {
-    pages_free.set(static_cast<double>(loaded->kv->pages_free()));
+    metrics.gauge("hadal_engine_kv_pages", "KV cache pages in all.")
+        .set(static_cast<double>(loaded->kv->pages()));
+    count_pages();
   }
 
   std::unique_ptr<LoadedModel> loaded;
   BackendOptions options;
   const Clock& clock;
   FairQueue queue;
+  QueuePace pace;
   Gauge& queue_depth;
+  Counter& full;
+  Counter& late;
   Gauge& pages_free;
+  Gauge& pages_cached;
 
   std::mutex requests_mutex;
   std::unordered_map<uint64_t, std::shared_ptr<Parts>> requests;  ///< submitted and not finished
@@ -53,6 +74,7 @@ struct LocalBackend::Impl {
   void queue_parts();
   Status wanted(const Job& job) const;
   void forget(const Job& job);
+  void count_pages();
   void over(const Job& job);
 };
 
@@ -79,6 +101,11 @@ void LocalBackend::Impl::forget(const Job& job) {
   requests.erase(static_cast<uint64_t>(job.id));
 }
 
+void LocalBackend::Impl::count_pages() {
+  pages_free.set(static_cast<double>(loaded->kv->pages_free()));
+  if (loaded->prefixes) pages_cached.set(static_cast<double>(loaded->prefixes->size_pages()));
+}
+
 // A part has ended, and perhaps the request with it.
 void LocalBackend::Impl::over(const Job& job) {
   if (!job.parts->over()) return;
@@ -89,8 +116,15 @@ void LocalBackend::Impl::over(const Job& job) {
 // Whoever waits in vain gives its place to others at once, not when its turn would come.
 void LocalBackend::Impl::sweep() {
   std::vector<Status> why;
+  const int64_t retry_after_s = pace.retry_after_s(queue.size());
   const auto in_vain = queue.take_if([&](const Job& job) {
-    const Status status = wanted(job);
+    Status status = wanted(job);
+    if (status && job.index == 0 && clock.now_ns() > job.turn_deadline_ns) {
+      late.add();
+      status = unavailable("the request waited " + std::to_string(options.queue_wait_ms_max) +
+                           " ms in the queue and its turn did not come")
+                   .retry_after(retry_after_s);
+    }
     if (!status) why.push_back(status);
     return !status;
   });
@@ -104,6 +138,7 @@ void LocalBackend::Impl::sweep() {
 void LocalBackend::Impl::admit() {
   if (!batch.full()) {
     while (auto job = queue.pop_if([&](const Job& j) { return batch.has_room(j); })) {
+      if (job->index == 0) pace.learn(clock.now_ns(), queue.size() > 0);
       batch.join(std::move(job));
       queue_parts();
     }
@@ -128,7 +163,7 @@ void LocalBackend::Impl::loop() {
       LOG(error, "engine_exception", {"what", e.what()});
       batch.fail_all(internal_error("the engine failed; its log says why"), ended);
     }
-    pages_free.set(static_cast<double>(loaded->kv->pages_free()));
+    count_pages();
   }
 }
 
@@ -176,7 +211,9 @@ Result<RequestId> LocalBackend::submit(engine_api::Request request,
   job->id = id;
   int64_t timeout_ms = m.options.timeout_ms_max;
   if (asked_ms > 0) timeout_ms = std::min(timeout_ms, asked_ms);
-  job->deadline_ns = m.clock.now_ns() + timeout_ms * 1'000'000;
+  const int64_t now_ns = m.clock.now_ns();
+  job->deadline_ns = now_ns + timeout_ms * 1'000'000;
+  job->turn_deadline_ns = now_ns + m.options.queue_wait_ms_max * 1'000'000;
   job->sink = std::move(sink);
   {
     std::lock_guard lock(m.requests_mutex);
@@ -184,8 +221,10 @@ Result<RequestId> LocalBackend::submit(engine_api::Request request,
   }
   if (!m.queue.try_push(std::shared_ptr(job))) {
     m.forget(*job);
+    if (m.stopping) return unavailable("the server is stopping");
+    m.full.add();
     return unavailable("the queue of " + std::to_string(m.queue.capacity()) + " requests is full")
-        .with_hint("try again shortly");
+        .retry_after(m.pace.retry_after_s(m.queue.capacity()));
   }
   m.queue_depth.set(static_cast<double>(m.queue.size()));
   return id;

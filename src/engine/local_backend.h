@@ -14,9 +14,10 @@ namespace hadal::engine {
 
 /// Limits of a LocalBackend.
 struct BackendOptions {
-  size_t queue_max = 64;             ///< waiting requests; one more is refused as unavailable
-  int64_t timeout_ms_max = 600'000;  ///< of one request, from submit to its last token
-  bool fixed_seed = false;           ///< requests without a seed get 0 rather than one of their own
+  size_t queue_max = 64;                ///< waiting requests; one more is refused as unavailable
+  int64_t queue_wait_ms_max = 120'000;  ///< who waits longer is turned away
+  int64_t timeout_ms_max = 600'000;     ///< of one request, from submit to its last token
+  bool fixed_seed = false;  ///< requests without a seed get 0 rather than one of their own
 };
 
 /// Answers requests with one loaded model, many at once, on one thread of its own.

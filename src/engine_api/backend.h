@@ -151,8 +151,9 @@ class Backend {
   /// Queues a request. After success the sink gets Started, Deltas, and one Finished for each
   /// answer, or at last one Failed or Finished{cancelled} (that one alone when the request ends
   /// while it waits); after an error it gets nothing.
-  /// Errors: invalid_argument (a prompt or a parameter), context_length_exceeded, not_found (the
-  /// model), unavailable (the queue is full, or the backend is stopping).
+  /// Errors: invalid_argument (a prompt or a parameter), context_length_exceeded, unsupported (what
+  /// the model cannot do), not_found (the model), unavailable (the queue is full, or the backend is
+  /// stopping).
   virtual Result<RequestId> submit(Request request, std::shared_ptr<EventSink> sink) = 0;
 
   /// The tokens of a prompt, which may be longer than the context.

@@ -20,6 +20,7 @@ namespace hadal::gateway {
 ///   think   reasoning, then content        slow    a word every 10 ms until cancelled
 ///   tool    two tool calls                 fail    an internal error after the first word
 ///   length  stops for its length           wait    nothing until cancelled
+///   late    waits too long in the queue
 ///   full    refuses: the queue is full     long    refuses: beyond the context
 ///   rank    each answer likelier than the last
 ///   settings  with what the request asked for, as JSON
@@ -49,7 +50,7 @@ class FakeBackend final : public engine_api::Backend {
     TRY_VOID(check_model(request.model));
     const std::vector<std::string> texts = texts_of(request);
     const std::string& text = texts.front();
-    if (text.starts_with("full")) return unavailable("the queue is full; try again");
+    if (text.starts_with("full")) return unavailable("the queue is full").retry_after(7);
     if (text.starts_with("long")) {
       return make_error(ErrorCode::context_length_exceeded,
                         "the prompt is longer than the context");

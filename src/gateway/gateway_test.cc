@@ -286,6 +286,20 @@ TEST_F(GatewayTest, SaysWhatIsWrong) {
   }
 }
 
+TEST_F(GatewayTest, TellsWhenToTryAgain) {
+  start();
+  for (const char* stream : {"false", "true"}) {
+    const std::string more = std::string(R"(,"stream":)") + stream;
+    const Answer full = chat("full", more);
+    EXPECT_NE(full.head.find("\r\nRetry-After: 7\r\n"), std::string::npos) << full.head;
+    EXPECT_EQ(full.error("hint"), "try again in 7 s");
+    if (*stream == 't') continue;
+    const Answer late = chat("late", more);
+    EXPECT_EQ(late.status, 503);
+    EXPECT_NE(late.head.find("\r\nRetry-After: 9\r\n"), std::string::npos) << late.head;
+  }
+}
+
 TEST_F(GatewayTest, AFailureInsideAStreamIsAnEvent) {
   start();
   const auto list = events(chat("fail", R"(,"stream":true)"));

@@ -319,6 +319,14 @@ test("errors say what is wrong", async () => {
   await rejects(chat({ ...unknown, stream: true }), 404, "not_found", "model");
 });
 
+test("what a model cannot do is the client's error", { skip: fake }, async () => {
+  const unsupported = param =>
+    e => e.status === 400 && e.code === "unsupported" && e.param === param;
+  await assert.rejects(client.completions.create({ model, prompt: "a", suffix: "b" }),
+    unsupported("suffix"));
+  await assert.rejects(chat({ ...short, thinking: { type: "enabled" } }), unsupported("thinking"));
+});
+
 test("errors of HTTP have the API's form", async () => {
   const headers = { "Content-Type": "application/json" };
   const post = (path, body) => fetch(`${url}${path}`, { method: "POST", body, headers });

@@ -120,7 +120,10 @@ void Call::respond(int status, std::string_view content_type, std::string body,
 void Call::respond(const Error& error) {
   const int status = error_class(error.code).http_status;
   http::Headers headers;
-  if (status == 503 || status == 429) headers.emplace_back("Retry-After", "1");
+  if (status == 503 || status == 429) {
+    const int64_t seconds = std::max<int64_t>(error.retry_after_s, 1);
+    headers.emplace_back("Retry-After", std::to_string(seconds));
+  }
   if (status == 401) headers.emplace_back("WWW-Authenticate", "Bearer");
   respond(status, "application/json", protocol::error_body(error), std::move(headers));
 }

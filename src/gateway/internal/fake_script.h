@@ -104,6 +104,9 @@ inline bool play(const std::string& text, engine_api::EventSink& sink, std::atom
 // One answer after the other.
 inline void play(const std::vector<std::string>& texts, engine_api::EventSink& sink,
                  std::atomic<bool>& cancelled) {
+  if (texts.front().starts_with("late")) {
+    return sink.on_event(engine_api::Failed{unavailable("it waited too long").retry_after(9)});
+  }
   sink.on_event(engine_api::Started{10, 4});
   engine_api::Finished end;
   end.usage = {
