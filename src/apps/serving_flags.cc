@@ -35,9 +35,17 @@ Result<std::unique_ptr<engine::LoadedModel>> load_for_answers(const std::string&
   options.step_tokens_max = flags.integer("step-tokens-max");
   options.sequences_max = sequences_max;
   options.prefix_cache = flags.boolean("prefix-cache");
-  options.speculation.ngram = flags.text("speculate") != "off";
+  const std::string& speculate = flags.text("speculate");
+  options.speculation.ngram = speculate == "auto" || speculate == "ngram";
+  options.speculation.mtp = speculate == "auto" || speculate == "mtp";
   options.speculation.tokens_max = flags.integer("speculate-tokens-max");
-  return engine::LoadedModel::load(std::move(checkpoint), std::move(device), options);
+  TRY(auto model, engine::LoadedModel::load(std::move(checkpoint), std::move(device), options));
+  if (speculate == "mtp" && !model->speculation.mtp) {
+    return unsupported("this checkpoint has no draft layer (multi-token prediction)")
+        .about("speculate")
+        .with_hint("--speculate auto takes what there is");
+  }
+  return model;
 }
 
 Result<Address> parse_address(const std::string& text) {

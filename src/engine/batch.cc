@@ -1,3 +1,5 @@
+// Long because the steps of a batch are planned, computed and handed out over one state.
+
 #include "engine/batch.h"
 
 #include <algorithm>
@@ -6,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/units.h"
 
 namespace hadal::engine {
@@ -15,11 +18,13 @@ using engine_api::FinishReason;
 
 namespace {
 
+// A step with more rows is bound by arithmetic: guesses would only cost.
+constexpr int64_t kDraftRowsMax = 32;
 // A generated token against a prompt token. Source: arXiv 2401.00588, section 4.
 constexpr int64_t kServedPerNewToken = 2;
 
-// A step with more rows is bound by arithmetic: guesses would only cost.
-constexpr int64_t kDraftRowsMax = 32;
+// After so many requests what guesses were worth is forgotten: texts change.
+constexpr int64_t kAfreshEvery = 32;
 
 // Logits of prompts that are scored, in one step: many rows of a small vocabulary, few of a large.
 constexpr int64_t kScoreBytesMax = 64 << 20;
@@ -40,6 +45,8 @@ struct Batch::Member {
   int64_t rows = 0;             ///< of this step's logits
   int64_t states = 0;           ///< of this step's final states
   int64_t scored = 0;           ///< tokens of the prompt whose logprobs were told
+  int64_t first = 0;            ///< its first among the step's tokens
+  int64_t past = 0;             ///< tokens computed before this step
   bool over = false;
 
   /// Whether logprobs of its prompt are still to come.
@@ -61,10 +68,6 @@ Batch::Batch(LoadedModel& model, const Clock& clock, MetricsRegistry& metrics)
       cached_tokens_(metrics.counter("hadal_engine_cached_tokens_total",
                                      "Prompt tokens found in the prefix cache.")),
       new_tokens_(metrics.counter("hadal_engine_completion_tokens_total", "Tokens generated.")),
-      drafted_tokens_(
-          metrics.counter("hadal_engine_drafted_tokens_total", "Tokens guessed ahead.")),
-      accepted_tokens_(metrics.counter("hadal_engine_accepted_tokens_total",
-                                       "Tokens guessed ahead that became part of an answer.")),
       preemptions_(metrics.counter("hadal_engine_preemptions_total",
                                    "Times that a request gave its pages away and began anew.")),
       step_sequences_(metrics.histogram("hadal_engine_step_sequences",
@@ -78,6 +81,15 @@ Batch::Batch(LoadedModel& model, const Clock& clock, MetricsRegistry& metrics)
       score_rows_max_(std::clamp<int64_t>(
           kScoreBytesMax / (model.model->config().vocab * static_cast<int64_t>(sizeof(float))), 1,
           model.model->step_tokens_max())) {
+  constexpr const char* kSources[] = {"ngram", "mtp"};  // as DraftSource
+  for (size_t i = 0; i < drafted_tokens_.size(); ++i) {
+    drafted_tokens_[i] = &metrics.counter("hadal_engine_drafted_tokens_total",
+                                          "Tokens guessed ahead.", {{"source", kSources[i]}});
+    accepted_tokens_[i] = &metrics.counter("hadal_engine_accepted_tokens_total",
+                                           "Tokens guessed ahead that became part of an answer.",
+                                           {{"source", kSources[i]}});
+  }
+  if (model.speculation.mtp) look_ahead_ = std::make_unique<LookAhead>(model, clock, cost_);
   const Status room = reserve_logits(model.sequences_max + draft_rows_max_);
   CHECK(room.has_value(), "no memory for the logits of a step");
 }
@@ -131,10 +143,7 @@ void Batch::join(std::shared_ptr<Job> job) {
   const auto prompt = static_cast<int64_t>(m->tokens.size());
   CHECK(resume(*m), "a place without a slot");
   m->cached = m->sequence->cached();
-  if (loaded_.speculation.on() && m->job->answer) {
-    m->speculation.emplace(loaded_.speculation, std::min(prompt + m->job->answer->tokens_left(),
-                                                         loaded_.context_tokens_max));
-  }
+  if (loaded_.speculation.on() && m->job->answer) speculate(*m);
   prompt_tokens_.add(static_cast<uint64_t>(prompt - m->cached));
   cached_tokens_.add(static_cast<uint64_t>(m->cached));
   m->job->account->served += prompt - m->cached;
@@ -163,6 +172,16 @@ void Batch::echo(Member& m) {
 
 void Batch::call_next(const Job& job) {
   if (auto next = job.next(loaded_)) next_parts_.push_back(std::move(next));
+}
+
+void Batch::speculate(Member& m) {
+  const auto tokens = static_cast<int64_t>(m.sequence->tokens().size());
+  // Now and then one begins without what others saw: texts differ.
+  const bool afresh = ++joined_ % kAfreshEvery == 0;
+  if (afresh) usual_ = {};
+  m.speculation.emplace(loaded_.speculation,
+                        std::min(tokens + m.job->answer->tokens_left(), loaded_.context_tokens_max),
+                        usual_);
 }
 
 bool Batch::resume(Member& m) {
@@ -282,6 +301,7 @@ Status Batch::forward() {
   in_step_.clear();
   int64_t decoding = 0;
   int64_t prefill = 0;
+  bool followed = false;
   for (const auto& member : members_) {
     Member& m = *member;
     if (m.over || m.planned == 0) continue;
@@ -305,6 +325,9 @@ Status Batch::forward() {
                      .logits = m.rows,
                      .states = m.states});
     in_step_.push_back(&m);
+    m.first = decoding + prefill;
+    m.past = s.computed();
+    followed |= m.speculation && m.speculation->layer_follows();
     (m.planned - drafted == 1 ? decoding : prefill) += m.planned;
   }
   if (step_.empty()) return {};
@@ -317,10 +340,13 @@ Status Batch::forward() {
   const int64_t width = loaded_.model->config().hidden;
   const int64_t states = arrays_.state_count();
   if (states > 0) TRY_VOID(reserve_states(loaded_.model->step_tokens_max()));
+  const auto type = device.activation_dtype();
   loaded_.model->forward(
       arrays_.view(), loaded_.kv->views(), arrays_.logit_rows(),
-      {logits_.data(), device.activation_dtype(), rows, vocab, vocab},
-      {arrays_.state_rows(), {states_.data(), device.activation_dtype(), states, width, width}});
+      {logits_.data(), type, rows, vocab, vocab},
+      {.hidden = followed ? look_ahead_->hidden(decoding + prefill) : kernels::Mat{},
+       .rows = arrays_.state_rows(),
+       .last = {states_.data(), type, states, width, width}});
   if (states > 0) {
     device.copy_to_host(states_host_.data(), states_.data(),
                         static_cast<size_t>(states * width) * sizeof(float));
@@ -332,6 +358,7 @@ Status Batch::forward() {
   const int64_t ns = clock_.now_ns() - begin_ns;
   pace_.learn(decoding, prefill, ns);
   if (prefill == 0) cost_.learn(decoding, ns);
+  only_decode_ = prefill == 0;
   return {};
 }
 
@@ -364,8 +391,11 @@ void Batch::hand_out() {
       m->sequence->advance(1);
       ++taken;
     }
-    drafted_tokens_.add(static_cast<uint64_t>(drafted));
-    accepted_tokens_.add(taken);
+    if (drafted > 0) {
+      const auto source = static_cast<size_t>(m->speculation->source());
+      drafted_tokens_[source]->add(static_cast<uint64_t>(drafted));
+      accepted_tokens_[source]->add(taken);
+    }
   }
 }
 
@@ -401,6 +431,24 @@ void Batch::pool(Member& m, std::span<const float> states) {
   } catch (const std::exception& e) {
     end(m, internal_error(std::string("the engine failed on this request: ") + e.what()));
   }
+}
+
+// The draft layer follows the step; if it cannot, the answers go on without it.
+void Batch::follow() {
+  followers_.clear();
+  for (Member* m : in_step_) {
+    if (m->over || !m->speculation || !m->speculation->layer_follows()) continue;
+    followers_.push_back({.sequence = &*m->sequence,
+                          .speculation = &*m->speculation,
+                          .past = m->past,
+                          .first = m->first,
+                          .writes = m->waiting() == 1});
+  }
+  if (followers_.empty()) return;
+  const Status done = look_ahead_->follow(followers_, only_decode_);
+  if (done) return;
+  LOG(warn, "draft_layer_stopped", {"error", done.error().message});
+  for (const auto& f : followers_) f.speculation->stop_layer();
 }
 
 // The next token of a member whose tokens are all computed. Whether its answer goes on.
@@ -455,6 +503,7 @@ void Batch::step(const std::function<Status(const Job&)>& interrupted,
   plan();
   if (const Status done = forward(); done) {
     hand_out();
+    follow();
   } else {
     for (Member* m : in_step_) end(*m, done);
   }

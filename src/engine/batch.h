@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -11,6 +12,7 @@
 #include "base/metrics.h"
 #include "engine/job.h"
 #include "engine/loaded_model.h"
+#include "engine/look_ahead.h"
 #include "engine/pace.h"
 #include "engine/sequence.h"
 #include "engine/speculation.h"
@@ -59,9 +61,11 @@ class Batch {
   void plan();
   int64_t plan_drafts(int64_t writing);
   bool make_room(size_t member, int64_t tokens);
+  void speculate(Member& m);
   bool resume(Member& m);
   void step_back(Member& m);
   Status forward();
+  void follow();
   void hand_out();
   void echo(Member& m);
   Status reserve_logits(int64_t rows);
@@ -81,8 +85,8 @@ class Batch {
   Counter& prompt_tokens_;
   Counter& cached_tokens_;
   Counter& new_tokens_;
-  Counter& drafted_tokens_;
-  Counter& accepted_tokens_;
+  /// By DraftSource.
+  std::array<Counter*, 2> drafted_tokens_, accepted_tokens_;
   Counter& preemptions_;
   Histogram& step_sequences_;
 
@@ -90,8 +94,13 @@ class Batch {
   std::vector<std::shared_ptr<Job>> next_parts_;
   Pace pace_;
   StepCost cost_;
-  int64_t draft_rows_max_;  ///< of a step
-  int64_t score_rows_max_;  ///< of a step
+  Acceptance usual_;
+  int64_t draft_rows_max_;                 ///< of a step
+  int64_t score_rows_max_;                 ///< of a step
+  std::unique_ptr<LookAhead> look_ahead_;  ///< null: no draft layer
+  std::vector<LookAhead::Follower> followers_;
+  bool only_decode_ = false;  ///< the step had no prompts
+  int64_t joined_ = 0;
   std::vector<model::StepSequence> step_;
   std::vector<Member*> in_step_;  ///< whose parts they are, in the same order
   model::StepBatch arrays_;

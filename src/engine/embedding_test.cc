@@ -85,7 +85,7 @@ std::vector<float> reference(const std::vector<int32_t>& ids, Pooling pooling) {
   auto states = loaded->device->allocate(floats * sizeof(float));
   EXPECT_TRUE(states);
   m.forward(batch.view(), loaded->kv->views(), nullptr, {nullptr, DType::f32, 0, 0, 0},
-            {batch.state_rows(), {states->data(), DType::f32, n, width, width}});
+            {.rows = batch.state_rows(), .last = {states->data(), DType::f32, n, width, width}});
   std::vector<float> host(floats);
   loaded->device->copy_to_host(host.data(), states->data(), floats * sizeof(float));
   Pooler pooler(pooling, width);

@@ -102,11 +102,13 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::load(
   auto m = std::make_unique<LoadedModel>();
   m->checkpoint = std::move(checkpoint);
   m->device = std::move(device);
-  m->speculation = options.speculation;
   m->id = options.model_id.empty() ? model_id_of(*m->checkpoint) : options.model_id;
   TRY(m->model, model::Model::load(
                     *m->checkpoint, *m->device,
-                    {.step_tokens_max = std::max(options.step_tokens_max, options.sequences_max)}));
+                    {.step_tokens_max = std::max(options.step_tokens_max, options.sequences_max),
+                     .draft_layer = options.speculation.mtp}));
+  m->speculation = options.speculation;
+  m->speculation.mtp &= m->model->can_draft();
   TRY(const format::TokenizerSource source, m->checkpoint->tokenizer_source());
   TRY(m->tokenizer, tokenizer::Tokenizer::open(source));
   TRY_VOID(choose_prompt_format(*m, options, source));

@@ -5,10 +5,14 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <map>
 
+#include "engine/sequence.h"
 #include "engine/test_engine.h"
+#include "format/rearranged_checkpoint.h"
+#include "model/step_batch.h"
 
 namespace hadal::engine {
 namespace {
@@ -17,10 +21,48 @@ namespace {
 // whatever shares a step (ADR 6).
 constexpr int64_t kStep = 64;
 
-LoadOptions options(bool speculate, int64_t sequences = 1) {
+/// Which sources a test guesses from.
+struct Guesses {
+  bool ngram = false;
+  bool mtp = false;
+};
+constexpr Guesses kNone{};
+constexpr Guesses kNgram{.ngram = true};
+constexpr Guesses kMtp{.mtp = true};
+constexpr Guesses kBoth{.ngram = true, .mtp = true};
+
+LoadOptions options(Guesses from, int64_t sequences = 1) {
   return {.step_tokens_max = kStep,
           .sequences_max = sequences,
-          .speculation = {.ngram = speculate, .always = true}};
+          .speculation = {.ngram = from.ngram, .mtp = from.mtp, .always = true}};
+}
+
+// The demo model with a draft layer made of its own last layer: of the next token's embedding and a
+// little of the hidden state. It was never trained for that, and is right now and then.
+std::unique_ptr<const format::Checkpoint> demo_with_draft_layer() {
+  auto c = std::make_unique<format::RearrangedCheckpoint>(open_checkpoint(kDemoPath));
+  const int64_t layers = *c->config().int_at("num_hidden_layers");
+  const int64_t d = *c->config().int_at("hidden_size");
+  const auto name = [](int64_t i) { return "model.layers." + std::to_string(i) + "."; };
+  c->alias(name(layers - 1), name(layers));
+  c->alias("model.norm.weight", name(layers) + "shared_head.norm.weight");
+  const auto size = static_cast<size_t>(d);
+  c->add(name(layers) + "enorm.weight", Shape{d}, std::vector<float>(size, 1.0f));
+  c->add(name(layers) + "hnorm.weight", Shape{d}, std::vector<float>(size, 1.0f));
+  std::vector<float> joint(2 * size * size);
+  for (size_t i = 0; i < size; ++i) {
+    joint[i * 2 * size + i] = 1;
+    joint[i * 2 * size + size + i] = 0.3f;
+  }
+  c->add(name(layers) + "eh_proj.weight", Shape{d, 2 * d}, std::move(joint));
+  c->config_to_change().set("num_nextn_predict_layers", 1);
+  return c;
+}
+
+std::unique_ptr<LoadedModel> load_with_draft_layer(const LoadOptions& options) {
+  auto model = load(options, demo_with_draft_layer());
+  EXPECT_EQ(model->speculation.mtp, options.speculation.mtp);
+  return model;
 }
 
 double metric(TestEngine& engine, const std::string& name) {
@@ -28,8 +70,15 @@ double metric(TestEngine& engine, const std::string& name) {
   const size_t at = text.find("\n" + name + " ");
   return at == std::string::npos ? -1 : std::stod(text.substr(at + name.size() + 2));
 }
-double drafted(TestEngine& e) { return metric(e, "hadal_engine_drafted_tokens_total"); }
-double accepted(TestEngine& e) { return metric(e, "hadal_engine_accepted_tokens_total"); }
+double guesses(TestEngine& e, const std::string& what, const std::string& source) {
+  return metric(e, "hadal_engine_" + what + "_tokens_total{source=\"" + source + "\"}");
+}
+double drafted(TestEngine& e) {
+  return guesses(e, "drafted", "ngram") + guesses(e, "drafted", "mtp");
+}
+double accepted(TestEngine& e) {
+  return guesses(e, "accepted", "ngram") + guesses(e, "accepted", "mtp");
+}
 double steps(TestEngine& e) { return metric(e, "hadal_engine_step_sequences_count"); }
 
 void expect_same(const Outcome& got, const Outcome& want) {
@@ -94,8 +143,8 @@ std::vector<engine_api::Request> requests() {
 }
 
 TEST(SpeculationTest, AnswersAreTheSameForTheSameSeed) {
-  TestEngine plain(options(false));
-  TestEngine speculating(options(true));
+  TestEngine plain(options(kNone));
+  TestEngine speculating(options(kNgram));
   for (const auto& r : requests()) expect_same(speculating.ask(r), plain.ask(r));
   EXPECT_EQ(drafted(plain), 0);
   EXPECT_GT(drafted(speculating), 300);
@@ -107,20 +156,101 @@ TEST(SpeculationTest, AnswersAreTheSameForTheSameSeed) {
       << "the same prefixes were published";
 }
 
+TEST(SpeculationTest, TheDraftLayerGuessesAndAnswersAreTheSame) {
+  for (const Guesses from : {kMtp, kBoth}) {
+    TestEngine plain(options(kNone));
+    TestEngine speculating(load_with_draft_layer(options(from)));
+    for (const auto& r : requests()) expect_same(speculating.ask(r), plain.ask(r));
+    std::cout << "draft layer: " << guesses(speculating, "drafted", "mtp") << " guesses, "
+              << guesses(speculating, "accepted", "mtp") << " accepted\n";
+    EXPECT_GT(guesses(speculating, "drafted", "mtp"), 500);
+    EXPECT_GT(guesses(speculating, "accepted", "mtp"), 50);
+    EXPECT_EQ(guesses(speculating, "drafted", "ngram") > 0, from.ngram);
+    EXPECT_EQ(steps(plain) - steps(speculating), accepted(speculating));
+  }
+}
+
+// The draft layer's guess after each token of `ids`, computed over the whole text at once.
+std::vector<int32_t> guesses_of(LoadedModel& m, const std::vector<int32_t>& ids) {
+  auto s = Sequence::start(*m.kv, nullptr, ids);
+  EXPECT_TRUE(s && s->reserve(static_cast<int64_t>(ids.size())));
+  const int64_t vocab = m.model->config().vocab, width = m.model->hidden_width();
+  std::vector<float> hidden(static_cast<size_t>(kStep * width)), next = hidden;
+  std::vector<float> logits(static_cast<size_t>(kStep * vocab));
+  const auto rows = [&](std::vector<float>& of, int64_t n, int64_t cols) {
+    return kernels::Mat{reinterpret_cast<std::byte*>(of.data()), DType::f32, n, cols, cols};
+  };
+  model::StepBatch batch;
+  std::vector<int32_t> out{-1};
+  for (int64_t at = 0; at + 1 < static_cast<int64_t>(ids.size()); at += kStep) {
+    const int64_t n = std::min(kStep, static_cast<int64_t>(ids.size()) - 1 - at);
+    model::StepSequence step{.past = at, .block_table = s->pages(), .slot = s->slot()};
+    step.tokens = std::span(ids).subspan(static_cast<size_t>(at), static_cast<size_t>(n));
+    EXPECT_TRUE(batch.set(*m.device, {&step, 1}));
+    m.model->forward(batch.view(), m.kv->views(), batch.logit_rows(), rows(logits, 1, vocab),
+                     {.hidden = rows(hidden, n, width)});
+    step.tokens = std::span(ids).subspan(static_cast<size_t>(at) + 1, static_cast<size_t>(n));
+    step.logits = n;
+    EXPECT_TRUE(batch.set(*m.device, {&step, 1}));
+    m.model->draft(batch.view(), m.kv->views(),
+                   {rows(hidden, n, width), batch.sources(), batch.logit_rows(),
+                    rows(logits, n, vocab), rows(next, n, width)});
+    for (int64_t i = 0; i < n; ++i) {
+      const auto row =
+          std::span(logits).subspan(static_cast<size_t>(i * vocab), static_cast<size_t>(vocab));
+      out.push_back(static_cast<int32_t>(std::ranges::max_element(row) - row.begin()));
+    }
+  }
+  return out;
+}
+
+// Whatever was accepted, refused, chunked or shared: the layer guesses what it would guess if it
+// saw the text at once. One guess in a step, several sequences.
+TEST(SpeculationTest, TheDraftLayerIsAlwaysLevelWithTheText) {
+  auto o = options(kMtp, 3);
+  o.speculation.tokens_max = 1;
+  TestEngine engine(load_with_draft_layer(o));
+  const auto reference = load_with_draft_layer(o);
+  std::vector<std::shared_ptr<Recorder>> sinks;
+  std::vector<std::vector<int32_t>> prompts;
+  for (int i = 0; i < 5; ++i) {
+    prompts.push_back(some_ids(30 + 45 * i, 300 + 50 * i));
+    auto r = exactly(after_ids(prompts.back()), 120);
+    r.sampling.logprobs = 0;
+    sinks.push_back(std::make_shared<Recorder>());
+    engine.submit(r, sinks.back());
+  }
+  int64_t drafts = 0, right = 0;
+  for (size_t i = 0; i < sinks.size(); ++i) {
+    auto ids = prompts[i];
+    for (const int32_t id : sinks[i]->wait().ids()) ids.push_back(id);
+    const auto guess = guesses_of(*reference, ids);
+    // The last token of an answer is not guessed: the one before it is the last of a step.
+    for (size_t last = prompts[i].size(); last + 2 < ids.size(); ++last, ++drafts) {
+      if (guess[last] != ids[last + 1]) continue;
+      ++right;
+      ++last;
+    }
+  }
+  EXPECT_EQ(guesses(engine, "drafted", "mtp"), drafts);
+  EXPECT_EQ(guesses(engine, "accepted", "mtp"), right);
+  EXPECT_GT(right, 10);
+}
+
 TEST(SpeculationTest, StopStringsAndTokensEndAnAnswerInTheMiddleOfAStep) {
-  TestEngine plain(options(false));
-  TestEngine speculating(options(true));
+  TestEngine plain(options(kNone));
+  TestEngine speculating(load_with_draft_layer(options(kBoth)));
   auto base = exactly(after_ids(some_ids(90)), 120);
   base.sampling.logprobs = 0;
   const Outcome whole = plain.ask(base);
   ASSERT_GT(whole.content.size(), 60u);
-  for (size_t at = 10; at + 8 < whole.content.size(); at += 13) {
+  for (size_t at = 10; at + 8 < whole.content.size(); at += 29) {
     auto r = base;
     r.stop.stop = {whole.content.substr(at, 4)};
     r.stop.min_tokens = static_cast<int64_t>(at % 3) * 10;
     expect_same(speculating.ask(r), plain.ask(r));
   }
-  for (size_t at = 5; at < whole.ids().size(); at += 11) {
+  for (size_t at = 5; at < whole.ids().size(); at += 23) {
     auto r = base;
     r.stop.stop_token_ids = {whole.ids()[at]};
     r.stop.min_tokens = static_cast<int64_t>(at % 2) * 8;
@@ -130,11 +260,11 @@ TEST(SpeculationTest, StopStringsAndTokensEndAnAnswerInTheMiddleOfAStep) {
 }
 
 TEST(SpeculationTest, TheContextEndsWhereItEndsWithout) {
-  auto plain = options(false);
-  auto guessing = options(true);
+  auto plain = options(kNone);
+  auto guessing = options(kBoth);
   plain.context_tokens_max = guessing.context_tokens_max = 128;
   TestEngine a(plain);
-  TestEngine b(guessing);
+  TestEngine b(load_with_draft_layer(guessing));
   auto r = exactly(after_ids(some_ids(20)), 100000);
   r.sampling.logprobs = 0;
   const Outcome want = a.ask(r);
@@ -155,11 +285,11 @@ TEST(SpeculationTest, MixedBatchesGiveEachItsOwnAnswer) {
   }
   std::vector<Outcome> want;
   {
-    TestEngine plain(options(false));
+    TestEngine plain(options(kNone));
     for (const auto& r : all) want.push_back(plain.ask(r));
   }
   for (const int64_t pages : {1000, 10}) {
-    auto model = load(options(true, 4));
+    auto model = load_with_draft_layer(options(kBoth, 4));
     while (model->kv->pages_free() > pages) model->kv->take_page();
     const int64_t free = model->kv->pages_free();
     model->prefixes.reset();
@@ -233,10 +363,10 @@ std::vector<Outcome> ask_all(TestEngine& engine, int count, const engine_api::Re
 // Short answers with seeds of their own, with and without guesses: each position's token and the
 // one before it must be distributed alike.
 TEST(SpeculationTest, TheDistributionIsUnchanged) {
-  constexpr int kSamples = 2500;
+  constexpr int kSamples = 1500;
   constexpr size_t kTokens = 5;
-  TestEngine plain(options(false, 8));
-  TestEngine speculating(options(true, 8));
+  TestEngine plain(options(kNone, 8));
+  TestEngine speculating(load_with_draft_layer(options(kBoth, 8)));
   auto request = exactly(chat("I want a taxi"), kTokens);
   request.sampling = {.temperature = 0.9,
                       .top_p = 0.95,
@@ -273,19 +403,27 @@ TEST(SpeculationTest, TheDistributionIsUnchanged) {
 }
 
 TEST(AcceptanceTest, LearnsByWhatSpokeForAGuess) {
+  const Acceptance usual;
   Acceptance a;
-  EXPECT_LT(a.rate(2), a.rate(40)) << "longer matches are surer to begin with";
-  for (int i = 0; i < 40; ++i) a.learn(40, false);
-  EXPECT_LT(a.rate(32), 0.02);
-  EXPECT_EQ(a.rate(2), Acceptance().rate(2)) << "of short matches nothing was learnt";
-  for (int i = 0; i < 40; ++i) a.learn(2, true);
-  EXPECT_GT(a.rate(3), 0.98);
+  const auto ngram = [](const Acceptance& of, int64_t match) {
+    return of.rate(DraftSource::ngram, match, 0);
+  };
+  EXPECT_LT(ngram(a, 2), ngram(a, 40)) << "longer matches are surer to begin with";
+  for (int i = 0; i < 40; ++i) a.learn(DraftSource::ngram, 30, 2, false, 0.1);
+  EXPECT_LT(ngram(a, 32), 0.02) << "the third guess after a match of 30 has a match of 32";
+  EXPECT_EQ(ngram(a, 2), ngram(usual, 2)) << "of short matches nothing was learnt";
+  EXPECT_EQ(a.rate(DraftSource::mtp, 0, 0), usual.rate(DraftSource::mtp, 0, 0));
+  for (int i = 0; i < 40; ++i) a.learn(DraftSource::mtp, 0, 1, true, 0.1);
+  EXPECT_GT(a.rate(DraftSource::mtp, 0, 1), 0.98);
+  EXPECT_NEAR(a.expected(DraftSource::mtp, 0, 2),
+              usual.rate(DraftSource::mtp, 0, 0) * (1 + a.rate(DraftSource::mtp, 0, 1)), 1e-12);
 }
 
 // A sequence that repeats itself for a while and then never again.
 TEST(SpeculationTest, StopsGuessingWhereItNeverComesTrueAndTriesAgainNowAndThen) {
   const StepCost cost;
-  Speculation s({.ngram = true}, 100'000);
+  Acceptance usual;
+  Speculation s({.ngram = true}, 100'000, usual);
   std::vector<int32_t> tokens{1, 2};
   int64_t drafted = 0;
   const auto go_on = [&](int32_t next) {
@@ -304,6 +442,28 @@ TEST(SpeculationTest, StopsGuessingWhereItNeverComesTrueAndTriesAgainNowAndThen)
   for (int32_t i = 300; i < 3300; ++i) go_on(i % 3 == 2 ? 1000 + i : i % 3 + 1);
   EXPECT_GT(drafted, 0);
   EXPECT_LT(drafted, 60) << "of 3000 tokens";
+}
+
+TEST(SpeculationTest, TheDraftLayerStopsWhereItNeverIsRight) {
+  Acceptance usual;
+  const StepCost cost;
+  Speculation s({.mtp = true}, 1000, usual);
+  std::vector<int32_t> tokens{1, 2, 3};
+  int steps = 0;
+  for (; s.layer_follows() && steps < 100; ++steps) {
+    s.clear_ahead();
+    while (s.wants_ahead(cost.price_of_ahead(1))) s.add_ahead(7);
+    DraftBudget budget(cost, 1, 7, false);
+    s.draft(tokens, 7, budget);
+    EXPECT_EQ(s.source(), DraftSource::mtp);
+    EXPECT_FALSE(s.confirm(8));
+    tokens.push_back(8);
+    s.judge_layer(cost.price_of_ahead(1));
+  }
+  EXPECT_GT(steps, 5);
+  EXPECT_LT(steps, 40);
+  EXPECT_TRUE(s.ahead().empty());
+  EXPECT_LT(usual.rate(DraftSource::mtp, 0, 0), Acceptance().rate(DraftSource::mtp, 0, 0));
 }
 
 }  // namespace

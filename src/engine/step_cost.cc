@@ -5,10 +5,12 @@
 namespace hadal::engine {
 namespace {
 
-constexpr double kNewest = 0.1;  // weight of the newest step
+constexpr double kNewest = 0.05;  // weight of the newest step
 // Until steps tell: a row costs a tenth of a step of one row, with the weight of this variance.
 constexpr double kPriorShare = 0.1;
-constexpr double kPriorVariance = 0.05;
+constexpr double kPriorVariance = 0.1;
+// Until passes tell: what one of the draft layer costs, in steps.
+constexpr double kPriorPass = 0.05;
 // Steps of about as many rows as usual tell nothing of the price of one, and forget nothing.
 constexpr double kTelling = 0.25;
 // A row is never free, and a step that waited for another process tells little.
@@ -47,6 +49,17 @@ double StepCost::share_of_row(int64_t rows) const {
   const double slope = (covariance_ + kPriorVariance * prior) / (variance_ + kPriorVariance);
   const double time = ns + slope * (static_cast<double>(rows) - usual);
   return std::max(kShareMin, slope / std::max(time, 0.1 * ns));
+}
+
+void StepCost::learn_ahead(int64_t ns) {
+  if (ns <= 0) return;
+  const auto time = static_cast<double>(ns);
+  ahead_ns_ = ahead_ns_ == 0 ? time : (1 - kNewest) * ahead_ns_ + kNewest * time;
+}
+
+double StepCost::price_of_ahead(int64_t writing) const {
+  const double pass = ns_ == 0 || ahead_ns_ == 0 ? kPriorPass : ahead_ns_ / ns_;
+  return kMargin * (static_cast<double>(writing) * share_of_row(writing) + pass);
 }
 
 bool DraftBudget::take(double probability) {

@@ -13,12 +13,18 @@ class StepCost {
   void learn(int64_t rows, int64_t ns);
   /// Which part of a step of `rows` rows one row more would add.
   double share_of_row(int64_t rows) const;
+  /// A pass of the draft layer after such a step took `ns`.
+  void learn_ahead(int64_t ns);
+  /// What a guess of the draft layer must bring, in tokens, where `writing` sequences share its
+  /// pass: the pass, and a row in the next step.
+  double price_of_ahead(int64_t writing) const;
 
  private:
   double rows_ = 0;        ///< mean
   double ns_ = 0;          ///< mean; 0: nothing is known
   double variance_ = 0;    ///< of the rows
   double covariance_ = 0;  ///< of rows and time
+  double ahead_ns_ = 0;    ///< mean; 0: nothing is known
 };
 
 /// The rows of a step that is being planned, and what they are worth in tokens. A guess gets a row

@@ -83,7 +83,8 @@ Status kv_size(const json::Value& config, ModelSize& out) {
     TRY(const uint64_t latent, extent(config, "kv_lora_rank"));
     TRY(const uint64_t rope, extent(config, "qk_rope_head_dim"));
     TRY(const uint64_t index, extent(config, "index_head_dim", 0));
-    out.kv_bytes_per_token = layers * (latent + rope + index) * kElementBytes;
+    TRY(const uint64_t drafts, extent(config, "num_nextn_predict_layers", 0));
+    out.kv_bytes_per_token = (layers + drafts) * (latent + rope + index) * kElementBytes;
     return {};
   }
   TRY(const uint64_t heads, extent(config, "num_attention_heads"));

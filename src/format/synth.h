@@ -20,6 +20,8 @@ struct SynthOptions {
   int64_t layers = 0;   ///< 0: all of them
   int64_t vocab = 0;    ///< 0: as the shape has it
   int64_t experts = 0;  ///< 0: as the shape has it
+  /// Multi-token prediction layers. Errors: invalid_argument for shapes before V3.
+  int64_t draft_layers = 0;
   uint64_t seed = 1;
   int threads = 0;
   Progress progress;

@@ -198,6 +198,14 @@ Result<json::Value> synth_config(const SynthOptions& options) {
   for (const auto& [key, value] : overrides) {
     if (value > 0 && config.find(key) != nullptr) config.set(key, value);
   }
+  if (options.draft_layers > 0) {
+    const std::string type = config.string_or("model_type", "").value_or("");
+    if (type != "deepseek_v3" && type != "deepseek_v32" && type != "deepseek_v4") {
+      return invalid_argument("'" + options.shape + "' has no draft layers; V3 and later have")
+          .about("draft-layers");
+    }
+    config.set("num_nextn_predict_layers", options.draft_layers);
+  }
   if (options.experts > 0) fit_routing(config, options.experts);
   if (config.find("compress_rope_theta") != nullptr) {
     config.set("compress_ratios", compress_ratios(*config.int_at("num_hidden_layers"),

@@ -12,6 +12,7 @@
 #include "format/mapped_file.h"
 #include "format/model_size.h"
 #include "format/quantize.h"
+#include "format/rearranged_checkpoint.h"
 #include "format/tensor_list.h"
 
 namespace hadal::format {
@@ -61,6 +62,39 @@ TEST(SynthTest, EveryShapeOpensAndIsWhole) {
     ASSERT_TRUE(problems) << problems.error().message;
     EXPECT_TRUE(problems->empty()) << shape << ": " << problems->front();
     EXPECT_TRUE((*c)->tokenizer_source()) << shape;
+  }
+}
+
+TEST(SynthTest, DraftLayersAreMadeAndMayBeMissing) {
+  for (const char* shape : {"deepseek-v4-flash", "deepseek-v3"}) {
+    SynthOptions options{.shape = shape, .layers = 1, .vocab = 300, .experts = 8};
+    options.draft_layers = 1;
+    const auto specs = expected_tensors(*synth_config(options));
+    ASSERT_TRUE(specs) << specs.error().message;
+    EXPECT_TRUE(std::ranges::any_of(
+        *specs, [](const auto& s) { return s.name.ends_with(".enorm.weight"); }));
+    options.draft_layers = 0;
+    const auto without = expected_tensors(*synth_config(options));
+    EXPECT_EQ(std::ranges::count_if(*specs, [](const auto& s) { return s.only_with.empty(); }),
+              static_cast<ptrdiff_t>(without->size()));
+  }
+  EXPECT_FALSE(synth_config({.shape = "deepseek-v2-lite", .draft_layers = 1}));
+  const TempDir dir;
+  for (const char* out : {"m.gguf", "m"}) {
+    const bool gguf = std::string_view(out) == "m.gguf";
+    SynthOptions options{.shape = "deepseek-v4-flash", .vocab = 300, .experts = 2};
+    options.to = gguf ? CheckpointKind::gguf : CheckpointKind::safetensors;
+    options.dtype = gguf ? DType::q8_0 : DType::bf16;
+    options.layers = options.draft_layers = 1;
+    ASSERT_TRUE(synthesize(options, dir / out));
+    auto c = Checkpoint::open(dir / out);
+    ASSERT_TRUE(c) << c.error().message;
+    EXPECT_TRUE(tensor_problems(**c)->empty()) << tensor_problems(**c)->front();
+    RearrangedCheckpoint changed(*std::move(c));
+    changed.drop("mtp.0.hc_attn_fn");
+    EXPECT_EQ(tensor_problems(changed)->size(), 1u) << "a draft layer that is there is whole";
+    changed.drop("mtp.0.");
+    EXPECT_TRUE(tensor_problems(changed)->empty()) << "or it is not there at all";
   }
 }
 

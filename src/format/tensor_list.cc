@@ -39,7 +39,7 @@ class Lister {
 
   void add(std::string name, Shape shape, bool integer = false) {
     if (out_.size() < kTensorsMax) {
-      out_.push_back({std::move(name), shape, integer});
+      out_.push_back({std::move(name), shape, integer, only_with_});
     } else if (status_) {
       status_ = invalid_argument("config: more than 262144 tensors");
     }
@@ -61,6 +61,9 @@ class Lister {
     linear(stem + ".w3", inner, width);
   }
 
+  /// What is added from now on is needed only where `tensor` is.
+  void only_with(std::string tensor) { only_with_ = std::move(tensor); }
+
   const json::Value& config() const { return config_; }
   Result<std::vector<TensorSpec>> finish() {
     if (!status_) return status_.error();
@@ -71,6 +74,7 @@ class Lister {
  private:
   const json::Value& config_;
   std::vector<TensorSpec> out_;
+  std::string only_with_;
   Status status_;
 };
 
@@ -135,24 +139,36 @@ void feed_forward(Lister& l, const std::string& at, int64_t layer) {
   if (shared > 0) l.mlp(at + ".shared_experts", width, shared * inner);
 }
 
+void layer_hf(Lister& l, std::string_view type, int64_t i) {
+  const int64_t width = l.extent("hidden_size");
+  const std::string at = "model.layers." + std::to_string(i);
+  l.norm(at + ".input_layernorm", width);
+  if (type == "deepseek_v2" || type == "deepseek_v3" || type == "deepseek_v32") {
+    latent_attention(l, at + ".self_attn", type);
+  } else {
+    dense_attention(l, at + ".self_attn", type);
+  }
+  l.norm(at + ".post_attention_layernorm", width);
+  feed_forward(l, at + ".mlp", i);
+}
+
 void family_hf(Lister& l, std::string_view type) {
   const int64_t width = l.extent("hidden_size"), vocab = l.extent("vocab_size");
   l.linear("model.embed_tokens", vocab, width);
-  const bool latent = type == "deepseek_v2" || type == "deepseek_v3" || type == "deepseek_v32";
   const int64_t layers = l.extent("num_hidden_layers");
-  for (int64_t i = 0; i < layers && l.ok(); ++i) {
-    const std::string at = "model.layers." + std::to_string(i);
-    l.norm(at + ".input_layernorm", width);
-    if (latent) {
-      latent_attention(l, at + ".self_attn", type);
-    } else {
-      dense_attention(l, at + ".self_attn", type);
-    }
-    l.norm(at + ".post_attention_layernorm", width);
-    feed_forward(l, at + ".mlp", i);
-  }
+  for (int64_t i = 0; i < layers && l.ok(); ++i) layer_hf(l, type, i);
   l.norm("model.norm", width);
   if (!l.flag("tie_word_embeddings")) l.linear("lm_head", vocab, width);
+  if (type != "deepseek_v3" && type != "deepseek_v32") return;
+  for (int64_t i = layers; i < layers + l.count("num_nextn_predict_layers") && l.ok(); ++i) {
+    const std::string at = "model.layers." + std::to_string(i);
+    l.only_with(at + ".eh_proj.weight");
+    l.linear(at + ".eh_proj", width, 2 * width);
+    l.norm(at + ".enorm", width);
+    l.norm(at + ".hnorm", width);
+    l.norm(at + ".shared_head.norm", width);
+    layer_hf(l, type, i);
+  }
 }
 
 void compressor(Lister& l, const std::string& at, int64_t rate, int64_t out, int64_t head) {
@@ -213,31 +229,49 @@ void feed_forward_v4(Lister& l, const std::string& at, int64_t layer) {
   if (shared > 0) l.mlp_v4(at + ".shared_experts", width, shared * inner);
 }
 
+void layer_v4(Lister& l, const std::string& at, int64_t i, int64_t ratio) {
+  const int64_t width = l.extent("hidden_size");
+  l.norm(at + ".attn_norm", width);
+  attention_v4(l, at + ".attn", ratio);
+  l.norm(at + ".ffn_norm", width);
+  feed_forward_v4(l, at + ".ffn", i);
+  hyper_connection(l, at + ".hc_attn");
+  hyper_connection(l, at + ".hc_ffn");
+}
+
+void hyper_head(Lister& l, const std::string& stem) {
+  const int64_t streams = l.extent("hc_mult"), width = l.extent("hidden_size");
+  l.add(stem + "_fn", Shape{streams, streams * width});
+  l.add(stem + "_base", Shape{streams});
+  l.add(stem + "_scale", Shape{1});
+}
+
 void family_v4(Lister& l) {
   const int64_t width = l.extent("hidden_size"), vocab = l.extent("vocab_size");
-  const int64_t layers = l.extent("num_hidden_layers"), streams = l.extent("hc_mult");
+  const int64_t layers = l.extent("num_hidden_layers");
   l.linear("embed", vocab, width);
   const json::Value* ratios = l.config().find("compress_ratios");
   for (int64_t i = 0; i < layers && l.ok(); ++i) {
-    const std::string at = "layers." + std::to_string(i);
     int64_t ratio = 0;
     const auto index = static_cast<size_t>(i);
     if (ratios != nullptr && ratios->is_array() && index < ratios->as_array().size() &&
         ratios->as_array()[index].is_int()) {
       ratio = ratios->as_array()[index].as_int();
     }
-    l.norm(at + ".attn_norm", width);
-    attention_v4(l, at + ".attn", ratio);
-    l.norm(at + ".ffn_norm", width);
-    feed_forward_v4(l, at + ".ffn", i);
-    hyper_connection(l, at + ".hc_attn");
-    hyper_connection(l, at + ".hc_ffn");
+    layer_v4(l, "layers." + std::to_string(i), i, ratio);
   }
-  l.add("hc_head_fn", Shape{streams, streams * width});
-  l.add("hc_head_base", Shape{streams});
-  l.add("hc_head_scale", Shape{1});
+  hyper_head(l, "hc_head");
   l.norm("norm", width);
   l.linear("head", vocab, width);
+  for (int64_t i = 0; i < l.count("num_nextn_predict_layers") && l.ok(); ++i) {
+    const std::string at = "mtp." + std::to_string(i);
+    l.only_with(at + ".e_proj.weight");
+    l.linear(at + ".e_proj", width, width);
+    l.linear(at + ".h_proj", width, width);
+    for (const char* norm : {".enorm", ".hnorm", ".norm"}) l.norm(at + norm, width);
+    hyper_head(l, at + ".hc_head");
+    layer_v4(l, at, layers + i, 0);
+  }
 }
 
 /// Whether the expected tensor is there in another form.
@@ -301,6 +335,7 @@ Result<std::vector<std::string>> tensor_problems(const Checkpoint& checkpoint) {
     if (!line.empty() && problems.size() < kProblemsMax) problems.push_back(std::move(line));
   };
   for (const TensorSpec& spec : specs) {
+    if (!spec.only_with.empty() && names.count(spec.only_with) == 0) continue;
     const auto it =
         std::lower_bound(official.begin(), official.end(),
                          std::pair<std::string, const CheckpointTensor*>(spec.name, nullptr));

@@ -14,13 +14,14 @@ namespace hadal::format {
 struct TensorSpec {
   std::string name;  ///< as Hugging Face names it; V4 as the official files do
   Shape shape;
-  bool integer = false;  ///< token-id tables
+  bool integer = false;   ///< token-id tables
+  std::string only_with;  ///< needed only where this tensor is; empty: always
 };
 
-/// Every tensor of the model that `config` describes, without scales and without multi-token
-/// prediction layers. Errors: unsupported model_type; invalid_argument for a configuration without
-/// the keys its architecture needs or with more than 2^18 tensors.
-/// Source: the models' modeling files and README_WEIGHTS.md.
+/// Every tensor of the model that `config` describes, without scales. Draft layers (multi-token
+/// prediction) are needed only where a checkpoint has them: many leave them out. Errors:
+/// unsupported model_type; invalid_argument for a configuration without the keys its architecture
+/// needs or with more than 2^18 tensors. Source: the models' modeling files and README_WEIGHTS.md.
 Result<std::vector<TensorSpec>> expected_tensors(const json::Value& config);
 
 /// What is wrong with a checkpoint's tensors against its configuration: one line each, at most 100.

@@ -77,7 +77,7 @@ class Compressor {
 class CompressedAttention final : public Attention {
  public:
   CompressedAttention(LoadContext& c, int64_t layer) : cfg_(c.config), dims_(c.config.compressed) {
-    const std::string raw = "layers." + std::to_string(layer) + ".attn.";
+    const std::string raw = cfg_.layer_name(layer) + ".attn.";
     const std::string at = "model." + raw;
     WeightLoader& w = c.weights;
     const int64_t q_cols = cfg_.heads * cfg_.head_dim;
@@ -95,7 +95,8 @@ class CompressedAttention final : public Attention {
         c.kv.add({.width = cfg_.head_dim, .ring_rows = dims_.window + c.step_tokens_max});
     scale_ = static_cast<float>(1 / std::sqrt(static_cast<double>(cfg_.head_dim)));
 
-    ratio_ = dims_.ratios[static_cast<size_t>(layer)];
+    // Draft layers see the window alone.
+    ratio_ = layer < cfg_.layers ? dims_.ratios[static_cast<size_t>(layer)] : 0;
     rope_ = c.ropes.add(ratio_ > 0 ? dims_.rope_config : cfg_.rope, dims_.rope);
     if (ratio_ == 0) return;
     const bool overlap = dims_.overlap[static_cast<size_t>(layer)];

@@ -10,6 +10,7 @@ namespace {
 constexpr int64_t kExtentMax = 1 << 24;
 constexpr int64_t kLayersMax = 1 << 12;
 constexpr int64_t kExpertsMax = 1 << 14;
+constexpr int64_t kDraftLayersMax = 16;
 
 Result<int64_t> extent(const json::Value& config, std::string_view key, int64_t max = kExtentMax) {
   TRY(const int64_t v, config.int_at(key));
@@ -328,6 +329,9 @@ Result<ModelConfig> read_checked(const json::Value& config) {
   if (a == "DeepseekV32ForCausalLM") TRY_VOID(read_indexer(config, out));
   if (!dense) TRY_VOID(read_moe(config, out));
   if (v4) TRY_VOID(read_v4_extras(config, out));
+  if (a == "DeepseekV3ForCausalLM" || a == "DeepseekV32ForCausalLM" || v4) {
+    TRY(out.draft_layers, extent_or(config, "num_nextn_predict_layers", 0, kDraftLayersMax));
+  }
   bool any_dense = false;
   for (int64_t i = 0; i < out.layers; ++i) any_dense |= !out.is_moe_layer(i);
   if (any_dense) {

@@ -89,11 +89,17 @@ struct ModelConfig {
   CompressedConfig compressed;
   MoeConfig moe;
   HyperConfig hyper;
+  int64_t draft_layers = 0;  ///< multi-token prediction: layers after the last that guess ahead
   int64_t weight_block_rows = 128;  ///< of FP8 block scales
   int64_t weight_block_cols = 128;
   std::vector<int32_t> eos_ids;
   int32_t bos_id = -1;
 
+  /// How tensors of a layer begin, without "model.": "layers.3"; V4's draft layers are "mtp.0".
+  std::string layer_name(int64_t layer) const {
+    const bool apart = attention == AttentionFamily::compressed && layer >= layers;
+    return apart ? "mtp." + std::to_string(layer - layers) : "layers." + std::to_string(layer);
+  }
   bool is_moe_layer(int64_t layer) const {
     return moe.experts > 0 && layer >= moe.first_dense && layer % moe.layer_freq == 0;
   }

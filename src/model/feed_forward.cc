@@ -28,7 +28,7 @@ FeedForward::Swiglu FeedForward::load_swiglu(WeightLoader& w, const WeightLoader
 void FeedForward::load_moe(LoadContext& c, int64_t layer) {
   const MoeConfig& moe = cfg_.moe;
   WeightLoader& w = c.weights;
-  const std::string l = "layers." + std::to_string(layer);
+  const std::string l = cfg_.layer_name(layer);
   // V4 calls the same things ffn, w1, w3, w2; official files have no "model." in front.
   const std::string v3 = "model." + l + ".mlp.";
   const std::string v4 = (w.has(l + ".ffn.gate.weight") ? "" : "model.") + l + ".ffn.";

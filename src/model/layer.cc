@@ -16,7 +16,7 @@ std::unique_ptr<Attention> load_attention(LoadContext& context, int64_t layer) {
 }  // namespace
 
 Residual::Residual(LoadContext& c, int64_t layer, const std::string& site) : cfg_(c.config) {
-  const std::string raw = "layers." + std::to_string(layer) + ".";
+  const std::string raw = cfg_.layer_name(layer) + ".";
   const std::string at = "model." + raw;
   WeightLoader& w = c.weights;
   if (cfg_.hyper.streams == 0) {

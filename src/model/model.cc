@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/check.h"
+#include "model/draft_layer.h"
 #include "model/layer.h"
 
 namespace hadal::model {
@@ -19,33 +21,28 @@ struct Model::Impl {
   RopeSet ropes;
   kvcache::KvLayout kv;
   WeightView embedding, head;
-  const float* final_norm = nullptr;
-  WeightView hyper_fn;
-  const float* hyper_base = nullptr;
-  const float* hyper_scale = nullptr;
   std::vector<std::unique_ptr<Layer>> layers;
+  std::unique_ptr<FinalNorm> final_norm;
+  std::unique_ptr<DraftLayer> draft;  ///< null: none, or not wanted
   Workspace scratch;
   std::vector<kernels::RopeView> rope_tables;
 
-  void load(WeightLoader& weights);
+  void load(WeightLoader& weights, bool draft_layer);
+  StepContext begin(const kernels::StepView& step, std::span<const kernels::KvView> kv);
   void make_rope_tables(const kernels::StepView& step);
-  Mat collapse(Mat x);
-  void finish(Mat out, Mat x, const int32_t* rows);
+  void apply_head(Mat logits, Mat x);
+  int64_t streams() const { return std::max<int64_t>(config.hyper.streams, 1); }
 };
 
-void Model::Impl::load(WeightLoader& w) {
-  const int64_t m = config.hyper.streams;
+void Model::Impl::load(WeightLoader& w, bool draft_layer) {
   embedding = w.raw_matrix({"model.embed_tokens.weight", "model.embed.weight", "embed.weight"},
                            config.vocab, config.hidden);
   LoadContext context{config, w, ropes, kv, step_tokens_max};
   for (int64_t i = 0; i < config.layers; ++i) layers.push_back(std::make_unique<Layer>(context, i));
-  if (m > 0) {
-    hyper_fn = w.raw_matrix({"model.hc_head.hc_fn", "model.hc_head_fn", "hc_head_fn"}, m,
-                            m * config.hidden);
-    hyper_base = w.vector({"model.hc_head.hc_base", "model.hc_head_base", "hc_head_base"}, m);
-    hyper_scale = w.vector({"model.hc_head.hc_scale", "model.hc_head_scale", "hc_head_scale"}, 1);
-  }
-  final_norm = w.vector({"model.norm.weight", "norm.weight"}, config.hidden);
+  final_norm = std::make_unique<FinalNorm>(
+      context, std::vector<std::string>{"model.norm.weight", "norm.weight"},
+      std::vector<std::string>{"model.hc_head.hc_", "model.hc_head_", "hc_head_"});
+  if (draft_layer && DraftLayer::is_there(context)) draft = std::make_unique<DraftLayer>(context);
   const bool own_head = w.has("lm_head.weight") || w.has("head.weight");
   if (config.tied_embeddings && !own_head) {
     head = embedding;
@@ -66,26 +63,16 @@ void Model::Impl::make_rope_tables(const kernels::StepView& step) {
   }
 }
 
-// The residual streams of the chosen rows as one: [n, M * D] -> [n, D].
-Mat Model::Impl::collapse(Mat x) {
-  if (config.hyper.streams == 0) return x;
-  const Mat out = scratch.mat(x.rows, config.hidden);
-  device.ops().hyper_head({.x = x,
-                           .fn = hyper_fn,
-                           .base = hyper_base,
-                           .scale = hyper_scale,
-                           .streams = config.hyper.streams,
-                           .norm_eps = config.norm_eps,
-                           .eps = config.hyper.eps},
-                          out);
-  return out;
+StepContext Model::Impl::begin(const kernels::StepView& step,
+                               std::span<const kernels::KvView> caches) {
+  CHECK(step.tokens > 0 && step.tokens <= step_tokens_max);
+  make_rope_tables(step);
+  return {device.ops(), step, caches, rope_tables, ropes, scratch};
 }
 
-// The chosen rows after the last norm: [T, M * D] -> [n, D].
-void Model::Impl::finish(Mat out, Mat x, const int32_t* rows) {
-  const Mat chosen = scratch.mat(out.rows, x.cols);
-  device.ops().gather_rows(chosen, x, rows);
-  device.ops().rms_norm(out, collapse(chosen), final_norm, config.norm_eps);
+void Model::Impl::apply_head(Mat logits, Mat x) {
+  const kernels::Projection projections[] = {{logits, head}};
+  device.ops().linear(projections, x);
 }
 
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -100,7 +87,7 @@ Result<std::unique_ptr<Model>> Model::load(const format::Checkpoint& checkpoint,
   impl->step_tokens_max = options.step_tokens_max;
   WeightLoader weights(checkpoint, device, impl->config.weight_block_rows,
                        impl->config.weight_block_cols);
-  impl->load(weights);
+  impl->load(weights, options.draft_layer);
   TRY_VOID(weights.status());
   impl->buffers = weights.take_buffers();
   // All matrices but the embedding, of which one row is read, and the experts that a token does not
@@ -110,6 +97,8 @@ Result<std::unique_ptr<Model>> Model::load(const format::Checkpoint& checkpoint,
   if (!shared_head) impl->decode_weight_bytes -= static_cast<uint64_t>(impl->embedding.bytes());
   for (const auto& layer : impl->layers)
     impl->decode_weight_bytes -= static_cast<uint64_t>(layer->idle_bytes());
+  if (impl->draft)
+    impl->decode_weight_bytes -= static_cast<uint64_t>(impl->draft->layer().idle_bytes());
   TRY_VOID(impl->ropes.upload(device, impl->buffers));
   return std::unique_ptr<Model>(new Model(std::move(impl)));
 }
@@ -119,18 +108,18 @@ const kvcache::KvLayout& Model::kv_layout() const { return impl_->kv; }
 int64_t Model::step_tokens_max() const { return impl_->step_tokens_max; }
 uint64_t Model::decode_weight_bytes() const { return impl_->decode_weight_bytes; }
 
+bool Model::can_draft() const { return impl_->draft != nullptr; }
+int64_t Model::hidden_width() const { return impl_->streams() * impl_->config.hidden; }
+
 void Model::forward(const kernels::StepView& step, std::span<const kernels::KvView> kv,
                     const int32_t* rows, Mat logits, const States& states) {
   Impl& m = *impl_;
-  CHECK(step.tokens > 0 && step.tokens <= m.step_tokens_max);
   kernels::Ops& ops = m.device.ops();
   const Workspace::Frame frame(m.scratch);
-  m.make_rope_tables(step);
-  const StepContext s{ops, step, kv, m.rope_tables, m.ropes, m.scratch};
-
-  const int64_t streams = std::max<int64_t>(m.config.hyper.streams, 1);
-  const Mat x = m.scratch.mat(step.tokens, streams * m.config.hidden);
-  if (streams == 1) {
+  const StepContext s = m.begin(step, kv);
+  const Mat hidden = states.hidden;
+  const Mat x = hidden.empty() ? m.scratch.mat(step.tokens, hidden_width()) : hidden;
+  if (m.streams() == 1) {
     ops.embed(x, m.embedding, step.token_ids);
   } else {
     const Mat embedded = m.scratch.mat(step.tokens, m.config.hidden);
@@ -139,12 +128,41 @@ void Model::forward(const kernels::StepView& step, std::span<const kernels::KvVi
   }
   for (const auto& layer : m.layers) layer->forward(s, x);
 
-  if (states.out.rows > 0) m.finish(states.out, x, states.rows);
+  // Hidden states are kept normalised, but for V4's streams.
+  const bool all = !hidden.empty() && m.streams() == 1;
+  if (all) m.final_norm->forward(s, x, x);
+  if (states.last.rows > 0) {
+    const Mat chosen = m.scratch.mat(states.last.rows, x.cols);
+    ops.gather_rows(all ? states.last : chosen, x, states.rows);
+    if (!all) m.final_norm->forward(s, chosen, states.last);
+  }
   if (logits.rows == 0) return;
-  const Mat hidden = m.scratch.mat(logits.rows, m.config.hidden);
-  m.finish(hidden, x, rows);
-  const kernels::Projection head[] = {{logits, m.head}};
-  ops.linear(head, hidden);
+  const Mat last = m.scratch.mat(logits.rows, x.cols);
+  ops.gather_rows(last, x, rows);
+  if (all) return m.apply_head(logits, last);
+  const Mat normed = m.scratch.mat(logits.rows, m.config.hidden);
+  m.final_norm->forward(s, last, normed);
+  m.apply_head(logits, normed);
+}
+
+void Model::draft(const kernels::StepView& step, std::span<const kernels::KvView> kv,
+                  const DraftArgs& args) {
+  Impl& m = *impl_;
+  CHECK(m.draft != nullptr);
+  kernels::Ops& ops = m.device.ops();
+  const Workspace::Frame frame(m.scratch);
+  const StepContext s = m.begin(step, kv);
+  const Mat embedded = m.scratch.mat(step.tokens, m.config.hidden);
+  ops.embed(embedded, m.embedding, step.token_ids);
+  const Mat hidden = m.scratch.mat(step.tokens, hidden_width());
+  ops.gather_rows(hidden, args.hidden, args.sources);
+  const Mat x = m.scratch.mat(step.tokens, hidden_width());
+  m.draft->forward(s, embedded, hidden, x);
+  if (args.logits.rows == 0) return;
+  ops.gather_rows(args.next, x, args.rows);
+  const Mat normed = m.streams() == 1 ? args.next : m.scratch.mat(args.next.rows, m.config.hidden);
+  m.draft->final_norm().forward(s, args.next, normed);
+  m.apply_head(args.logits, normed);
 }
 
 Result<ModelSummary> summarize(const format::Checkpoint& checkpoint, kernels::Device& device) {
@@ -155,12 +173,13 @@ Result<ModelSummary> summarize(const format::Checkpoint& checkpoint, kernels::De
   impl.step_tokens_max = LoadOptions{}.step_tokens_max;
   WeightLoader weights(checkpoint, device, out.config.weight_block_rows,
                        out.config.weight_block_cols);
-  impl.load(weights);
+  impl.load(weights, true);
   out.kv = impl.kv;
   out.problems = weights.problems();
   out.parameters = weights.parameters();
   uint64_t idle = 0;
   for (const auto& layer : impl.layers) idle += static_cast<uint64_t>(layer->idle_parameters());
+  if (impl.draft) idle += static_cast<uint64_t>(impl.draft->layer().idle_parameters());
   out.active_parameters = out.parameters - std::min(idle, out.parameters);
   for (const format::CheckpointTensor& t : checkpoint.tensors()) {
     if (!weights.used().contains(t.name)) out.unused.push_back(t.name);

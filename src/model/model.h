@@ -16,6 +16,7 @@ namespace hadal::model {
 
 struct LoadOptions {
   int64_t step_tokens_max = 512;  ///< the most tokens of one step; longer prompts take several
+  bool draft_layer = false;       ///< load it where there is one, for Model::draft
 };
 
 /// What a checkpoint holds, without running it.
@@ -28,11 +29,12 @@ struct ModelSummary {
   std::vector<std::string> unused;    ///< tensors that the forward pass does not read
 };
 
-/// Final states, after the last norm, of chosen tokens of a step.
-/// Shapes: rows [k] device indices into the step's tokens; out [k, D].
+/// What of a step is wanted besides logits.
+/// Shapes: hidden [T, hidden_width()]; rows [k] device indices into the step's tokens; last [k, D].
 struct States {
-  const int32_t* rows = nullptr;
-  kernels::Mat out;
+  kernels::Mat hidden;            ///< of all tokens, as Model::draft takes them; empty: not wanted
+  const int32_t* rows = nullptr;  ///< chosen tokens
+  kernels::Mat last;              ///< their states after the last norm
 };
 
 /// A DeepSeek model on a device: weights and the forward pass. It knows no requests, tokens' text
@@ -55,10 +57,28 @@ class Model {
   uint64_t decode_weight_bytes() const;
 
   /// Runs one step: extends the caches by its tokens and writes the logits of the chosen ones, and
-  /// the states of others.
+  /// the states that are wanted.
   /// Shapes: rows [n] device indices into the step's tokens; logits [n, V].
   void forward(const kernels::StepView& step, std::span<const kernels::KvView> kv,
                const int32_t* rows, kernels::Mat logits, const States& states = {});
+
+  /// Whether draft may be called: a draft layer was wanted and found.
+  bool can_draft() const;
+  /// Elements of a token's hidden state.
+  int64_t hidden_width() const;
+  /// What draft computes with; all on the device.
+  struct DraftArgs {
+    kernels::Mat hidden;               ///< [n, hidden_width()], of tokens
+    const int32_t* sources = nullptr;  ///< [T], whose state each token of the step comes after
+    const int32_t* rows = nullptr;     ///< [k], the step's tokens whose guesses are wanted
+    kernels::Mat logits;               ///< out [k, V]
+    kernels::Mat next;                 ///< out [k, hidden_width()]: states to guess on from
+  };
+  /// Guesses ahead with the draft layer, which extends its own caches. Token t of the step is the
+  /// one after the token of its hidden state, and stands at that token's position; its logits are
+  /// those of the token after it.
+  void draft(const kernels::StepView& step, std::span<const kernels::KvView> kv,
+             const DraftArgs& args);
 
  private:
   friend Result<ModelSummary> summarize(const format::Checkpoint& checkpoint,

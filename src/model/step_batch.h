@@ -17,6 +17,7 @@ struct StepSequence {
   int32_t slot = 0;                      ///< ring slot
   int64_t logits = 1;                    ///< how many of the last tokens' logits are wanted
   int64_t states = 0;                    ///< how many of the last tokens' final states are wanted
+  int64_t source = 0;                    ///< for Model::draft: the first token's hidden state
 };
 
 /// Builds the device arrays of a step from sequences, in one copy. Reused from step to step.
@@ -33,8 +34,14 @@ class StepBatch {
   /// Those whose final states are wanted.
   const int32_t* state_rows() const { return state_rows_; }
   int64_t state_count() const { return state_count_; }
+  /// The hidden states that the step's tokens come after, on the device; neighbours of a sequence
+  /// have neighbouring ones.
+  const int32_t* sources() const { return sources_; }
 
  private:
+  void measure(std::span<const StepSequence> sequences);
+  void write(std::span<const StepSequence> sequences);
+
   std::vector<int32_t> host_;
   Buffer device_buffer_;
   kernels::StepView view_;
@@ -42,6 +49,7 @@ class StepBatch {
   int64_t logit_count_ = 0;
   const int32_t* state_rows_ = nullptr;
   int64_t state_count_ = 0;
+  const int32_t* sources_ = nullptr;
 };
 
 }  // namespace hadal::model
