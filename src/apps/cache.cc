@@ -69,9 +69,9 @@ Result<std::vector<std::vector<int32_t>>> read_prompts(const engine::LoadedModel
     const std::string place = path + ", line " + std::to_string(number);
     const auto request = parse_line(line);
     if (!request) return Error(request.error()).in(place);
-    auto prompt = engine::make_prompt(model, *request);
-    if (!prompt) return std::move(prompt).error().in(place);
-    prompts.push_back(std::move(prompt->ids));
+    auto made = engine::make_prompts(model, *request);
+    if (!made) return std::move(made).error().in(place);
+    for (auto& prompt : *made) prompts.push_back(std::move(prompt.ids));
   }
   if (prompts.empty()) return invalid_argument(path + " has no prompts").about("prompts");
   return prompts;

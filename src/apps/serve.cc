@@ -51,6 +51,13 @@ constexpr Flag kFlags[] = {
      .help = "waiting requests; one more is refused",
      .min = 1,
      .max = 100000},
+    {.name = "queue-wait-ms-max",
+     .kind = Kind::integer,
+     .fallback = "120000",
+     .unit = "MS",
+     .help = "longest time in the queue",
+     .min = 1,
+     .max = 86400000},
     {.name = "request-timeout-ms",
      .kind = Kind::integer,
      .fallback = "600000",
@@ -188,6 +195,7 @@ Result<int> run(const config::Flags& flags) {
   MetricsRegistry metrics;
   engine::BackendOptions backend_options;
   backend_options.queue_max = static_cast<size_t>(flags.integer("queue-max"));
+  backend_options.queue_wait_ms_max = flags.integer("queue-wait-ms-max");
   backend_options.timeout_ms_max = flags.integer("request-timeout-ms");
   backend_options.fixed_seed = flags.boolean("deterministic");
   engine::LocalBackend backend(std::move(model), backend_options, clock, metrics);

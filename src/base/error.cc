@@ -25,7 +25,7 @@ constexpr ErrorClass kTable[] = {
     {ErrorCode::rate_limited, "rate_limited", 429, "rate_limit_error", 75},
     {ErrorCode::cancelled, "cancelled", 499, "request_cancelled", 130},
     {ErrorCode::corrupt, "corrupt", 500, "server_error", 65},
-    {ErrorCode::unsupported, "unsupported", 501, "invalid_request_error", 69},
+    {ErrorCode::unsupported, "unsupported", 400, "invalid_request_error", 69},
     {ErrorCode::resource_exhausted, "resource_exhausted", 507, "server_error", 71},
     {ErrorCode::unavailable, "unavailable", 503, "server_error", 69},
     {ErrorCode::timeout, "timeout", 504, "server_error", 75},
@@ -57,6 +57,11 @@ Error Error::about(std::string_view name) && {
 Error Error::with_hint(std::string_view text) && {
   hint = text;
   return std::move(*this);
+}
+
+Error Error::retry_after(int64_t seconds) && {
+  retry_after_s = seconds;
+  return std::move(*this).with_hint("try again in " + std::to_string(seconds) + " s");
 }
 
 std::string Error::to_string() const {

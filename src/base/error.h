@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,6 +47,7 @@ struct [[nodiscard]] Error {
   std::string message;
   std::string param;  ///< the request field or flag that is wrong, when there is one: "max_tokens"
   std::string hint;   ///< what to do, when it is worth a sentence of its own
+  int64_t retry_after_s = 0;  ///< when trying again is worth it; 0: not known
 
   /// The same error with `where` put in front of its message: "model.gguf: tensor 3: offset ...".
   Error in(std::string_view where) &&;
@@ -53,12 +55,14 @@ struct [[nodiscard]] Error {
   Error about(std::string_view name) &&;
   /// The same error with a hint.
   Error with_hint(std::string_view text) &&;
+  /// The same error, with a hint that it is worth trying again in `seconds`.
+  Error retry_after(int64_t seconds) &&;
   /// "message (hint)" for a terminal.
   std::string to_string() const;
 };
 
 inline Error make_error(ErrorCode code, std::string message) {
-  return Error{code, std::move(message), {}, {}};
+  return Error{code, std::move(message), {}, {}, 0};
 }
 inline Error invalid_argument(std::string message) {
   return make_error(ErrorCode::invalid_argument, std::move(message));

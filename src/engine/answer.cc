@@ -31,7 +31,9 @@ Result<std::unique_ptr<Answer>> Answer::create(const LoadedModel& model,
   sampler.add_prompt(prompt.ids);
   const int64_t room = model.context_tokens_max - static_cast<int64_t>(prompt.ids.size());
   const int64_t wanted = request.stop.max_tokens.value_or(room);
-  if (wanted < 1) return invalid_argument("max_tokens must be at least 1").about("max_tokens");
+  if (wanted < (prompt.echo.empty() ? 1 : 0)) {
+    return invalid_argument("max_tokens must be at least 1").about("max_tokens");
+  }
   auto answer = std::unique_ptr<Answer>(
       new Answer(model, request, std::move(sampler), std::min(wanted, room)));
   if (prompt.rendered) {
@@ -55,6 +57,22 @@ void Answer::constrain(grammar::Matcher matcher) {
 bool Answer::ends(int32_t token) const {
   if (std::ranges::find(stop_.stop_token_ids, token) != stop_.stop_token_ids.end()) return true;
   return !stop_.ignore_eos && std::ranges::find(end_ids_, token) != end_ids_.end();
+}
+
+// The bytes of a position's tokens, and whether the text has them.
+void Answer::describe(engine_api::PositionLogprobs& position) const {
+  const auto& tokens = *model_.tokenizer;
+  position.chosen.bytes = tokens.token_bytes(position.chosen.id);
+  position.in_text = !tokens.is_special(position.chosen.id);
+  for (auto& t : position.top) t.bytes = tokens.token_bytes(t.id);
+}
+
+engine_api::PositionLogprobs Answer::measure(std::span<const float> logits, int32_t token) {
+  engine_api::PositionLogprobs out;
+  out.chosen = {.id = token, .bytes = {}, .logprob = std::nanf("")};
+  if (!logits.empty()) sampler_.measure(logits, token, out);
+  describe(out);
+  return out;
 }
 
 Result<int32_t> Answer::choose(std::span<float> logits) {
@@ -81,8 +99,7 @@ void Answer::accept(int32_t token, Delta& delta) {
     return;
   }
   if (want_logprobs_) {
-    logprobs_.chosen.bytes = model_.tokenizer->token_bytes(logprobs_.chosen.id);
-    for (auto& t : logprobs_.top) t.bytes = model_.tokenizer->token_bytes(t.id);
+    describe(logprobs_);
     delta.logprobs.push_back(logprobs_);
   }
   if (parser_ && model_.tokenizer->is_special(token)) {

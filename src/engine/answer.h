@@ -27,6 +27,9 @@ class Answer {
                                                 const engine_api::Request& request,
                                                 const PromptTokens& prompt, uint64_t seed);
 
+  /// What the model thought of a token of the prompt, by the logits before it; empty for the first
+  /// token, before which there are none. For requests with logprobs.
+  engine_api::PositionLogprobs measure(std::span<const float> logits, int32_t token);
   /// Chooses the next token. Errors: internal when the logits are not numbers; those of
   /// GrammarProcessor::apply.
   Result<int32_t> choose(std::span<float> logits);
@@ -46,6 +49,7 @@ class Answer {
  private:
   Answer(const LoadedModel& model, const engine_api::Request& request, sampling::Sampler sampler,
          int64_t tokens_max);
+  void describe(engine_api::PositionLogprobs& position) const;
   void take_text(std::string_view text, engine_api::Delta& delta);
   bool ends(int32_t token) const;
   void constrain(grammar::Matcher matcher);

@@ -151,6 +151,7 @@ TEST(BackendLimitsTest, AFullQueueRefuses) {
   const auto refused = engine.backend->submit(chat("Hi"), sink);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::unavailable);
+  EXPECT_EQ(refused.error().retry_after_s, 1);
   EXPECT_EQ(sink->now().end(), "nothing");
   EXPECT_EQ(sink.use_count(), 1) << "nothing of a refused request is kept";
   running->release();
@@ -159,6 +160,78 @@ TEST(BackendLimitsTest, AFullQueueRefuses) {
   EXPECT_EQ(b->wait().usage().completion_tokens, 2);
   EXPECT_EQ(engine.ask(exactly(chat("Hi"), 3)).usage().completion_tokens, 3) << "there is room now";
   EXPECT_EQ(engine.metrics.gauge("hadal_engine_queue_depth", "").value(), 0);
+}
+
+TEST(BackendLimitsTest, WhoeverWaitsTooLongIsTurnedAway) {
+  TestEngine engine(LoadOptions{.sequences_max = 1, .prefix_cache = false},
+                    {.queue_max = 3, .queue_wait_ms_max = 3000});
+  const auto hold = [&](engine_api::Request request) {
+    auto sink = std::make_shared<Recorder>(1);
+    engine.submit(std::move(request), sink);
+    return sink;
+  };
+  const auto running = hold(exactly(chat("Hi"), 4));
+  running->wait_until_held();
+  const auto second = hold(exactly(chat("Hi"), 4));
+  const auto late = std::make_shared<Recorder>();
+  engine.submit(exactly(chat("Hi"), 1), late);
+  engine.clock.advance_ms(2000);
+  const auto patient = std::make_shared<Recorder>();
+  engine.submit(exactly(chat("Hi"), 1), patient);
+  running->release();
+  EXPECT_EQ(running->wait().end(), "length");
+  second->wait_until_held();
+  engine.clock.advance_ms(2000);
+  second->release();
+  EXPECT_EQ(second->wait().end(), "length") << "its turn came in time, after 2 s";
+  const Outcome out = late->wait();
+  EXPECT_EQ(out.end(), "unavailable") << "after 4 of 3 seconds";
+  EXPECT_FALSE(out.started);
+  EXPECT_EQ(out.error->retry_after_s, 1) << "the pace is not known yet";
+  EXPECT_EQ(patient->wait().end(), "length") << "after 2 seconds";
+  const auto count = [&](const char* reason) {
+    return engine.metrics.counter("hadal_engine_turned_away_total", "", {{"reason", reason}})
+        .value();
+  };
+  EXPECT_EQ(count("queue_wait"), 1u);
+  EXPECT_EQ(count("queue_full"), 0u);
+  const auto last = hold(exactly(chat("Hi"), 4));
+  last->wait_until_held();
+  for (int i = 0; i < 3; ++i) hold(exactly(chat("Hi"), 1));
+  const Outcome full = engine.ask(chat("Hi"));
+  EXPECT_TRUE(full.refused);
+  EXPECT_EQ(full.error->retry_after_s, 3) << "a turn took 2 s, and three wait";
+  EXPECT_EQ(count("queue_full"), 1u);
+  last->release();
+  EXPECT_EQ(engine.pages_free_at_end(), engine.pages);
+}
+
+// The queue's time is that of the whole request: once it is served, its parts may wait on.
+TEST(BackendLimitsTest, PartsOfARequestThatIsServedMayWait) {
+  TestEngine engine(LoadOptions{.sequences_max = 1}, {.queue_wait_ms_max = 3000});
+  auto request = exactly(chat("Hi"), 3);
+  request.choices = 2;
+  class Parts final : public engine_api::EventSink {
+   public:
+    explicit Parts(ManualClock& clock) : clock_(clock) {}
+    void on_event(engine_api::Event&& event) override {
+      if (std::holds_alternative<engine_api::Delta>(event)) clock_.advance_ms(2000);
+      const bool failed = std::holds_alternative<engine_api::Failed>(event);
+      if (failed || std::holds_alternative<engine_api::Finished>(event)) ++(failed ? bad : good);
+    }
+    std::atomic<int> good{0};
+    std::atomic<int> bad{0};
+
+   private:
+    ManualClock& clock_;
+  };
+  const auto sink = std::make_shared<Parts>(engine.clock);
+  ASSERT_TRUE(engine.backend->submit(request, sink));
+  for (int i = 0; i < 6000 && sink->good + sink->bad < 2 && sink->bad == 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_EQ(sink->good, 2);
+  EXPECT_EQ(sink->bad, 0);
 }
 
 TEST(BackendLimitsTest, ADeadlineEndsWhatRunsAndWhatWaits) {
@@ -222,6 +295,9 @@ TEST(BackendLimitsTest, CachedPrefixesHoldEachPageOnce) {
   TestEngine engine;
   for (int i = 0; i < 5; ++i) engine.ask(exactly(after_ids(some_ids(150)), 10));
   EXPECT_EQ(engine.pages_free_at_end(), engine.pages - 2);
+  EXPECT_EQ(engine.metrics.gauge("hadal_engine_kv_pages_cached", "").value(), 2);
+  EXPECT_EQ(engine.metrics.gauge("hadal_engine_kv_pages", "").value(),
+            static_cast<double>(engine.pages));
 }
 
 // The cache is small and the prompts are all different: prefixes are evicted, nobody fails.

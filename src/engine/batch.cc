@@ -1,3 +1,5 @@
+// Long because the steps of a batch are planned, computed and handed out over one state.
+
 #include "engine/batch.h"
 
 #include <algorithm>
@@ -24,6 +26,9 @@ constexpr int64_t kServedPerNewToken = 2;
 // After so many requests what guesses were worth is forgotten: texts change.
 constexpr int64_t kAfreshEvery = 32;
 
+// Logits of prompts that are scored, in one step: many rows of a small vocabulary, few of a large.
+constexpr int64_t kScoreBytesMax = 64 << 20;
+
 bool says_nothing(const Delta& d) {
   return d.content.empty() && d.reasoning.empty() && d.tool_calls.empty() && d.logprobs.empty();
 }
@@ -37,10 +42,17 @@ struct Batch::Member {
   std::vector<int32_t> tokens;  ///< of one that has stepped back
   int64_t cached = 0;           ///< prompt tokens that the cache spared at the start
   int64_t planned = 0;          ///< tokens of this step
+  int64_t rows = 0;             ///< of this step's logits
+  int64_t states = 0;           ///< of this step's final states
+  int64_t scored = 0;           ///< tokens of the prompt whose logprobs were told
   int64_t first = 0;            ///< its first among the step's tokens
   int64_t past = 0;             ///< tokens computed before this step
   bool over = false;
 
+  /// Whether logprobs of its prompt are still to come.
+  bool scoring() const {
+    return job->prompt.scored && scored < static_cast<int64_t>(job->prompt.ids.size());
+  }
   int64_t drafted() const { return speculation ? speculation->drafted() : 0; }
   int64_t waiting() const {
     return static_cast<int64_t>(sequence->tokens().size()) - sequence->computed();
@@ -65,7 +77,10 @@ Batch::Batch(LoadedModel& model, const Clock& clock, MetricsRegistry& metrics)
       draft_rows_max_(
           model.speculation.on()
               ? std::min(kDraftRowsMax, model.sequences_max * model.speculation.tokens_max)
-              : 0) {
+              : 0),
+      score_rows_max_(std::clamp<int64_t>(
+          kScoreBytesMax / (model.model->config().vocab * static_cast<int64_t>(sizeof(float))), 1,
+          model.model->step_tokens_max())) {
   constexpr const char* kSources[] = {"ngram", "mtp"};  // as DraftSource
   for (size_t i = 0; i < drafted_tokens_.size(); ++i) {
     drafted_tokens_[i] = &metrics.counter("hadal_engine_drafted_tokens_total",
@@ -75,15 +90,28 @@ Batch::Batch(LoadedModel& model, const Clock& clock, MetricsRegistry& metrics)
                                            {{"source", kSources[i]}});
   }
   if (model.speculation.mtp) look_ahead_ = std::make_unique<LookAhead>(model, clock, cost_);
-  const auto floats = static_cast<size_t>(model.sequences_max + draft_rows_max_) *
-                      static_cast<size_t>(model.model->config().vocab);
-  auto buffer = model.device->allocate(floats * sizeof(float));
-  CHECK(buffer.has_value(), "no memory for the logits of a step");
-  logits_ = *std::move(buffer);
-  logits_host_.resize(floats);
+  const Status room = reserve_logits(model.sequences_max + draft_rows_max_);
+  CHECK(room.has_value(), "no memory for the logits of a step");
 }
 
 Batch::~Batch() = default;
+
+Status Batch::reserve_logits(int64_t rows) {
+  const auto floats =
+      static_cast<size_t>(rows) * static_cast<size_t>(loaded_.model->config().vocab);
+  if (logits_host_.size() >= floats) return {};
+  TRY(logits_, loaded_.device->allocate(floats * sizeof(float)));
+  logits_host_.resize(floats);
+  return {};
+}
+
+Status Batch::reserve_states(int64_t rows) {
+  const auto floats = static_cast<size_t>(rows * loaded_.model->config().hidden);
+  if (states_host_.size() >= floats) return {};
+  TRY(states_, loaded_.device->allocate(floats * sizeof(float)));
+  states_host_.resize(floats);
+  return {};
+}
 
 int64_t Batch::pages_held() const {
   int64_t pages = 0;
@@ -116,18 +144,35 @@ void Batch::join(std::shared_ptr<Job> job) {
   const auto prompt = static_cast<int64_t>(m->tokens.size());
   CHECK(resume(*m), "a place without a slot");
   m->cached = m->sequence->cached();
-  if (loaded_.speculation.on()) speculate(*m);
+  if (loaded_.speculation.on() && m->job->answer) speculate(*m);
   prompt_tokens_.add(static_cast<uint64_t>(prompt - m->cached));
   cached_tokens_.add(static_cast<uint64_t>(m->cached));
   m->job->account->served += prompt - m->cached;
   members_.push_back(std::move(m));
   running_.set(static_cast<double>(members_.size()));
   Job& joined = *members_.back()->job;
-  joined.sink->on_event(engine_api::Started{prompt, members_.back()->cached});
-  if (joined.prompt.echo.empty()) return;
-  Delta echo;
-  echo.content = std::exchange(joined.prompt.echo, {});
-  joined.sink->on_event(std::move(echo));
+  if (joined.index == 0) {
+    const int64_t all = joined.parts->usage.prompt_tokens;
+    joined.sink->on_event(engine_api::Started{all, members_.back()->cached});
+  }
+  echo(*members_.back());
+  if (!joined.leads()) call_next(joined);
+}
+
+// The prompt in front of the answer; its logprobs follow while it is computed.
+void Batch::echo(Member& m) {
+  Job& job = *m.job;
+  if (job.prompt.echo.empty()) return;
+  Delta delta{.index = job.index, .content = job.prompt.echo};
+  if (m.scoring()) {
+    delta.logprobs.push_back(job.answer->measure({}, job.prompt.ids[0]));
+    m.scored = 1;
+  }
+  job.sink->on_event(std::move(delta));
+}
+
+void Batch::call_next(const Job& job) {
+  if (auto next = job.next(loaded_)) next_parts_.push_back(std::move(next));
 }
 
 void Batch::speculate(Member& m) {
@@ -141,8 +186,12 @@ void Batch::speculate(Member& m) {
 }
 
 bool Batch::resume(Member& m) {
+  // Of cached tokens there are neither logits nor states.
+  Pooler* const pooler = m.job->pooler.get();
+  const bool reuse = !m.scoring() && !(pooler != nullptr && pooler->needs_all());
+  if (pooler != nullptr) pooler->restart();
   auto started = Sequence::start(*loaded_.kv, loaded_.prefixes.get(), std::move(m.tokens),
-                                 m.job->request.cache_salt);
+                                 m.job->request.cache_salt, reuse);
   if (!started) return false;
   m.sequence.emplace(*std::move(started));
   m.tokens.clear();
@@ -200,13 +249,16 @@ void Batch::plan() {
   // Those planned first may have stepped back for others since.
   decoding = std::ranges::count_if(members_, [](const auto& m) { return m->planned == 1; });
   int64_t left = pace_.prefill_tokens(decoding + plan_drafts(decoding));
+  int64_t score_left = score_rows_max_;
   for (size_t i = 0; i < members_.size() && left > 0; ++i) {
     Member& m = *members_[i];
     if (m.over || !m.sequence || m.planned > 0) continue;
-    const int64_t n = std::min(left, m.waiting());
+    const int64_t n = limit_scored(m, std::min(left, m.waiting()), score_left);
+    if (n == 0) continue;
     if (make_room(i, n)) {
       m.planned = n;
       left -= n;
+      if (m.scoring()) score_left -= n;
     } else if (i == 0 ||
                !std::ranges::any_of(members_, [](const auto& o) { return o->planned > 0; })) {
       end(m, m.sequence->reserve(n));
@@ -215,6 +267,14 @@ void Batch::plan() {
       break;
     }
   }
+}
+
+// Of a prompt that is scored only as many tokens are computed at once as there are rows for.
+int64_t Batch::limit_scored(Member& m, int64_t tokens, int64_t rows_left) {
+  if (!m.scoring()) return tokens;
+  const Status room = reserve_logits(loaded_.sequences_max + draft_rows_max_ + score_rows_max_);
+  if (!room) end(m, room);
+  return room ? std::min(tokens, rows_left) : 0;
 }
 
 // Guesses for those who write, oldest first, while they pay. Returns how many.
@@ -229,7 +289,7 @@ int64_t Batch::plan_drafts(int64_t writing) {
     // The last token of an answer is nobody's successor, and a guess needs a place in the context.
     const int64_t useful =
         std::min(m->job->answer->tokens_left() - 1, loaded_.context_tokens_max - tokens);
-    m->speculation->draft(s.tokens(), useful, budget);
+    m->speculation->draft(s.tokens(), std::max<int64_t>(useful, 0), budget);
     if (!s.reserve(1 + m->drafted())) m->speculation->clear();
     m->planned += m->drafted();
     rows += m->drafted();
@@ -253,11 +313,18 @@ Status Batch::forward() {
                                           .subspan(static_cast<size_t>(s.computed()),
                                                    static_cast<size_t>(m.planned));
     const bool to_the_end = m.planned - drafted == m.waiting();
+    m.rows = to_the_end && m.job->answer ? 1 + drafted : 0;
+    m.states = m.job->pooler ? m.job->pooler->wanted(m.planned, to_the_end) : 0;
+    // The logits of a token tell of the next one: the first wanted are of the last one told.
+    if (m.scoring()) {
+      m.rows = std::max(m.rows, s.computed() + m.planned - std::max(s.computed(), m.scored - 1));
+    }
     step_.push_back({.tokens = tokens,
                      .past = s.computed(),
                      .block_table = s.pages(),
                      .slot = s.slot(),
-                     .logits = to_the_end ? 1 + drafted : 0});
+                     .logits = m.rows,
+                     .states = m.states});
     in_step_.push_back(&m);
     m.first = decoding + prefill;
     m.past = s.computed();
@@ -271,9 +338,20 @@ Status Batch::forward() {
   TRY_VOID(arrays_.set(device, step_));
   const int64_t vocab = loaded_.model->config().vocab;
   const int64_t rows = arrays_.logit_count();
-  loaded_.model->forward(arrays_.view(), loaded_.kv->views(), arrays_.logit_rows(),
-                         {logits_.data(), device.activation_dtype(), rows, vocab, vocab},
-                         followed ? look_ahead_->hidden(decoding + prefill) : kernels::Mat{});
+  const int64_t width = loaded_.model->config().hidden;
+  const int64_t states = arrays_.state_count();
+  if (states > 0) TRY_VOID(reserve_states(loaded_.model->step_tokens_max()));
+  const auto type = device.activation_dtype();
+  loaded_.model->forward(
+      arrays_.view(), loaded_.kv->views(), arrays_.logit_rows(),
+      {logits_.data(), type, rows, vocab, vocab},
+      {.hidden = followed ? look_ahead_->hidden(decoding + prefill) : kernels::Mat{},
+       .rows = arrays_.state_rows(),
+       .last = {states_.data(), type, states, width, width}});
+  if (states > 0) {
+    device.copy_to_host(states_host_.data(), states_.data(),
+                        static_cast<size_t>(states * width) * sizeof(float));
+  }
   if (rows > 0) {
     device.copy_to_host(logits_host_.data(), logits_.data(),
                         static_cast<size_t>(rows * vocab) * sizeof(float));
@@ -287,17 +365,29 @@ Status Batch::forward() {
 
 void Batch::hand_out() {
   const auto vocab = static_cast<size_t>(loaded_.model->config().vocab);
-  size_t row = 0;
+  const auto width = static_cast<size_t>(loaded_.model->config().hidden);
+  size_t end_row = 0;
+  size_t state_row = 0;
   for (Member* m : in_step_) {
+    const auto rows = static_cast<size_t>(m->rows);
     const int64_t drafted = m->drafted();
-    m->sequence->advance(m->planned - drafted);
-    if (m->waiting() > 0) continue;
-    const auto logits = [&](size_t i) {
-      return std::span(logits_host_).subspan((row + i) * vocab, vocab);
+    end_row += rows;
+    const auto logits = [&](size_t from_end, size_t count) {
+      return std::span(logits_host_).subspan((end_row - from_end) * vocab, count * vocab);
     };
+    if (m->scoring()) score(*m, logits(rows, rows));
+    if (m->over) continue;
+    m->sequence->advance(m->planned - drafted);
+    if (m->job->pooler) {
+      const auto states = static_cast<size_t>(m->states);
+      pool(*m, std::span(states_host_).subspan(state_row * width, states * width));
+      state_row += states;
+      continue;
+    }
+    if (m->waiting() > 0) continue;
     size_t taken = 0;
     // The row of a guess that came true is there: it leads to the next token at once.
-    while (advance(*m, logits(taken)) && drafted > 0 &&
+    while (advance(*m, logits(1 + static_cast<size_t>(drafted) - taken, 1)) && drafted > 0 &&
            m->speculation->confirm(m->sequence->tokens().back())) {
       m->sequence->advance(1);
       ++taken;
@@ -307,7 +397,40 @@ void Batch::hand_out() {
       drafted_tokens_[source]->add(static_cast<uint64_t>(drafted));
       accepted_tokens_[source]->add(taken);
     }
-    row += 1 + static_cast<size_t>(drafted);
+  }
+}
+
+// Tells the logprobs of the prompt's tokens that come after those of the rows.
+void Batch::score(Member& m, std::span<const float> logits) {
+  // A wall, as below.
+  try {
+    const auto& ids = m.job->prompt.ids;
+    const auto vocab = static_cast<size_t>(loaded_.model->config().vocab);
+    const auto first = static_cast<size_t>(m.sequence->computed() + m.planned - m.rows);
+    Delta delta{.index = m.job->index};
+    for (size_t i = 0; i < static_cast<size_t>(m.rows) && first + i + 1 < ids.size(); ++i) {
+      const auto row = logits.subspan(i * vocab, vocab);
+      delta.logprobs.push_back(m.job->answer->measure(row, ids[first + i + 1]));
+    }
+    m.scored += static_cast<int64_t>(delta.logprobs.size());
+    if (!says_nothing(delta)) m.job->sink->on_event(std::move(delta));
+  } catch (const std::exception& e) {
+    end(m, internal_error(std::string("the engine failed on this request: ") + e.what()));
+  }
+}
+
+// Adds a piece to an embedding, which the last piece completes.
+void Batch::pool(Member& m, std::span<const float> states) {
+  // A wall, as below.
+  try {
+    m.job->pooler->add(states);
+    if (m.waiting() > 0) return;
+    auto values = m.job->pooler->result();
+    if (!values) return end(m, values.error());
+    m.job->sink->on_event(engine_api::Embedding{m.job->index, *std::move(values)});
+    end(m, {});
+  } catch (const std::exception& e) {
+    end(m, internal_error(std::string("the engine failed on this request: ") + e.what()));
   }
 }
 
@@ -336,7 +459,16 @@ bool Batch::advance(Member& m, std::span<float> logits) {
   try {
     Answer& answer = *m.job->answer;
     // Whoever comes with the same beginning need not wait for the end of this answer.
-    if (answer.tokens() == 0) m.sequence->publish();
+    if (answer.tokens() == 0) {
+      m.sequence->publish();
+      if (m.job->leads()) call_next(*m.job);
+    }
+    Delta delta{.index = m.job->index};
+    if (answer.tokens_left() == 0) {  // an echo alone
+      answer.finish(FinishReason::length, delta);
+      end(m, {});
+      return false;
+    }
     const auto token = answer.choose(logits);
     if (!token) {
       end(m, token.error());
@@ -345,7 +477,6 @@ bool Batch::advance(Member& m, std::span<float> logits) {
     m.sequence->append(*token);
     new_tokens_.add();
     m.job->account->served += kServedPerNewToken;
-    Delta delta;
     answer.accept(*token, delta);
     if (!answer.finished() &&
         static_cast<int64_t>(m.sequence->tokens().size()) >= loaded_.context_tokens_max) {
@@ -391,6 +522,10 @@ void Batch::fail_all(const Error& error, const std::function<void(const Job&)>& 
     ended(*m->job);
   }
   members_.clear();
+  for (const auto& job : take_next_parts()) {
+    job->end(error, 0);
+    ended(*job);
+  }
 }
 
 }  // namespace hadal::engine

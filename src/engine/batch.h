@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -42,9 +43,12 @@ class Batch {
   bool has_room(const Job& job) const;
   /// Lets it join; it must have room.
   void join(std::shared_ptr<Job> job);
+  /// The next parts of requests that joined or whose prompts are computed now: they may wait for a
+  /// place of their own.
+  std::vector<std::shared_ptr<Job>> take_next_parts() { return std::exchange(next_parts_, {}); }
 
   /// Computes one step and hands out what it brought. `interrupted` says whether an answer is still
-  /// wanted; `ended` is told each request that is over.
+  /// wanted; `ended` is told each part of a request that is over.
   void step(const std::function<Status(const Job&)>& interrupted,
             const std::function<void(const Job&)>& ended);
   /// Ends everything with `error`.
@@ -63,8 +67,15 @@ class Batch {
   Status forward();
   void follow();
   void hand_out();
+  void echo(Member& m);
+  Status reserve_logits(int64_t rows);
+  Status reserve_states(int64_t rows);
+  int64_t limit_scored(Member& m, int64_t tokens, int64_t rows_left);
+  void score(Member& m, std::span<const float> logits);
+  void pool(Member& m, std::span<const float> states);
   bool advance(Member& m, std::span<float> logits);
   void end(Member& m, const Status& why);
+  void call_next(const Job& job);
   int64_t pages_held() const;
   bool fits(int64_t tokens) const;
 
@@ -80,10 +91,12 @@ class Batch {
   Histogram& step_sequences_;
 
   std::vector<std::unique_ptr<Member>> members_;  ///< oldest first
+  std::vector<std::shared_ptr<Job>> next_parts_;
   Pace pace_;
   StepCost cost_;
   Acceptance usual_;
   int64_t draft_rows_max_;                 ///< of a step
+  int64_t score_rows_max_;                 ///< of a step
   std::unique_ptr<LookAhead> look_ahead_;  ///< null: no draft layer
   std::vector<LookAhead::Follower> followers_;
   bool only_decode_ = false;  ///< the step had no prompts
@@ -93,6 +106,8 @@ class Batch {
   model::StepBatch arrays_;
   Buffer logits_;
   std::vector<float> logits_host_;
+  Buffer states_;
+  std::vector<float> states_host_;
 };
 
 }  // namespace hadal::engine

@@ -40,6 +40,11 @@ bool FairQueue::try_push(std::shared_ptr<Job> job) {
   return true;
 }
 
+void FairQueue::push_part(std::shared_ptr<Job> job) {
+  std::lock_guard lock(mutex_);
+  jobs_.push_back(std::move(job));
+}
+
 bool FairQueue::wait() {
   std::unique_lock lock(mutex_);
   ready_.wait(lock, [&] { return closed_ || !jobs_.empty(); });

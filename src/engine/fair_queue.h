@@ -31,6 +31,8 @@ class FairQueue {
 
   /// False when full or closed. The queue keeps count of `job`'s user until leave(job).
   bool try_push(std::shared_ptr<Job> job);
+  /// Lets the next part of a request wait, whose place in the capacity is paid; also when closed.
+  void push_part(std::shared_ptr<Job> job);
   /// Waits for a request without taking it; false once the queue is closed and empty.
   bool wait();
   /// The request whose turn it is, if `has_room` is true for it; null otherwise: nobody overtakes.

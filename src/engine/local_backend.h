@@ -1,6 +1,8 @@
 #pragma once
 
 #include <memory>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "base/clock.h"
@@ -12,9 +14,10 @@ namespace hadal::engine {
 
 /// Limits of a LocalBackend.
 struct BackendOptions {
-  size_t queue_max = 64;             ///< waiting requests; one more is refused as unavailable
-  int64_t timeout_ms_max = 600'000;  ///< of one request, from submit to its last token
-  bool fixed_seed = false;           ///< requests without a seed get 0 rather than one of their own
+  size_t queue_max = 64;                ///< waiting requests; one more is refused as unavailable
+  int64_t queue_wait_ms_max = 120'000;  ///< who waits longer is turned away
+  int64_t timeout_ms_max = 600'000;     ///< of one request, from submit to its last token
+  bool fixed_seed = false;  ///< requests without a seed get 0 rather than one of their own
 };
 
 /// Answers requests with one loaded model, many at once, on one thread of its own.
@@ -36,6 +39,10 @@ class LocalBackend final : public engine_api::Backend {
   bool ready() const override;
   Result<engine_api::RequestId> submit(engine_api::Request request,
                                        std::shared_ptr<engine_api::EventSink> sink) override;
+  Result<std::vector<engine_api::Token>> tokenize(
+      const engine_api::TokenizeRequest& request) const override;
+  Result<std::string> detokenize(const std::string& model,
+                                 std::span<const int32_t> ids) const override;
   void cancel(engine_api::RequestId id) override;
 
  private:

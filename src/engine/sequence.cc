@@ -7,14 +7,14 @@
 namespace hadal::engine {
 
 Result<Sequence> Sequence::start(kvcache::KvCache& kv, kvcache::PrefixCache* prefixes,
-                                 std::vector<int32_t> tokens, std::string_view salt) {
+                                 std::vector<int32_t> tokens, std::string_view salt, bool reuse) {
   Sequence s(kv, prefixes);
   const auto slot = kv.take_slot();
   if (!slot) return unavailable("all sequence slots are in use");
   s.slot_ = *slot;
   s.salt_ = salt;
   s.tokens_ = std::move(tokens);
-  if (prefixes != nullptr) s.pages_ = prefixes->match(s.tokens_, s.salt_);
+  if (prefixes != nullptr && reuse) s.pages_ = prefixes->match(s.tokens_, s.salt_);
   s.cached_ = static_cast<int64_t>(s.pages_.size()) * kv.page_tokens();
   s.computed_ = s.cached_;
   return s;

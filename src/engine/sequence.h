@@ -17,10 +17,11 @@ namespace hadal::engine {
 class Sequence {
  public:
   /// Starts with `tokens` (the prompt) and the pages of the longest cached prefix; `prefixes` may
-  /// be null. Prefixes are shared with sequences of the same `salt`. Errors: unavailable when no
-  /// ring slot is free.
+  /// be null. Prefixes are shared with sequences of the same `salt`. Without `reuse` every token is
+  /// computed, for what the cache does not keep. Errors: unavailable when no ring slot is free.
   static Result<Sequence> start(kvcache::KvCache& kv, kvcache::PrefixCache* prefixes,
-                                std::vector<int32_t> tokens, std::string_view salt = "");
+                                std::vector<int32_t> tokens, std::string_view salt = "",
+                                bool reuse = true);
   Sequence(Sequence&& other) noexcept;
   Sequence& operator=(Sequence&&) = delete;
   ~Sequence();

@@ -103,8 +103,8 @@ void expect_same(const Outcome& got, const Outcome& want) {
 // A guess that a grammar forbids never comes true: each token is chosen under the mask of those
 // accepted before it. So what is written is the same, and whole.
 TEST(SpeculationTest, AnswersHeldToAFormAreTheSame) {
-  TestEngine plain(options(false));
-  TestEngine guessing(options(true));
+  TestEngine plain(options(kNone));
+  TestEngine guessing(load_with_draft_layer(options(kBoth)));
   const char* const grammars[] = {R"x(root ::= "The sea is deep. "{6} [a-z]{3})x",
                                   R"x(root ::= ([a-z]{4} " ")+ "end")x",
                                   R"x(root ::= "[" item (", " item)* "]"
@@ -221,7 +221,7 @@ std::vector<int32_t> guesses_of(LoadedModel& m, const std::vector<int32_t>& ids)
     step.tokens = std::span(ids).subspan(static_cast<size_t>(at), static_cast<size_t>(n));
     EXPECT_TRUE(batch.set(*m.device, {&step, 1}));
     m.model->forward(batch.view(), m.kv->views(), batch.logit_rows(), rows(logits, 1, vocab),
-                     rows(hidden, n, width));
+                     {.hidden = rows(hidden, n, width)});
     step.tokens = std::span(ids).subspan(static_cast<size_t>(at) + 1, static_cast<size_t>(n));
     step.logits = n;
     EXPECT_TRUE(batch.set(*m.device, {&step, 1}));

@@ -18,6 +18,7 @@
 #include "base/metrics.h"
 #include "engine/loaded_model.h"
 #include "engine/local_backend.h"
+#include "engine/prompt_tokens.h"
 
 /// What the tests of this room share: the demo model, a clock that stands still, and a sink that
 /// keeps what it is told and holds the backend to the order of events.
@@ -73,6 +74,15 @@ inline std::unique_ptr<LoadedModel> load(
     ADD_FAILURE() << model.error().message;
     std::abort();
   }
+  return *std::move(model);
+}
+
+/// The demo model, computed without rounding of activations: steps of any length agree.
+inline std::unique_ptr<LoadedModel> load_exact(LoadOptions options = {}) {
+  options.kv_dtype = DType::f32;
+  auto device = kernels::open_cpu({.threads = 1, .exact = true});
+  auto model = LoadedModel::load(open_checkpoint(kDemoPath), *std::move(device), options);
+  EXPECT_TRUE(model);
   return *std::move(model);
 }
 
@@ -226,6 +236,13 @@ struct TestEngine {
   int64_t pages;
   std::unique_ptr<LocalBackend> backend;
 };
+
+/// The prompt of a request that has one.
+inline Result<PromptTokens> make_prompt(const LoadedModel& model,
+                                        const engine_api::Request& request) {
+  TRY(auto all, make_prompts(model, request));
+  return std::move(all.at(0));
+}
 
 /// A greedy request for a chat of one message.
 inline engine_api::Request chat(const std::string& text, const std::string& system = "") {

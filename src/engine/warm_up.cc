@@ -35,7 +35,8 @@ class Prefill {
                              .logits = 0};
     TRY_VOID(arrays_.set(*model_.device, {&part, 1}));
     TRY(const kernels::Mat hidden, hidden_states(n));
-    model_.model->forward(arrays_.view(), model_.kv->views(), arrays_.logit_rows(), {}, hidden);
+    model_.model->forward(arrays_.view(), model_.kv->views(), arrays_.logit_rows(), {},
+                          {.hidden = hidden});
     if (model_.speculation.mtp) {
       // The layer's pair of a token holds the token after it: the last one has none.
       part.tokens = part_of(ids, sequence.computed() + 1, n);

@@ -6,8 +6,10 @@
 #include "gateway/chat_page.h"
 #include "gateway/internal/answer_sink.h"
 #include "gateway/internal/call.h"
+#include "gateway/internal/embedding_sink.h"
 #include "gateway/internal/worker_pool.h"
 #include "protocol/openai_response.h"
+#include "protocol/tokenize.h"
 
 namespace hadal::gateway {
 namespace {
@@ -67,10 +69,16 @@ struct Gateway::Impl {
   bool authorized(const http::Request& request) const;
   Status expected_caller(const http::Request& request) const;
 
+  void on_worker(std::unique_ptr<Call> call, const Route& route);
   void chat(std::unique_ptr<Call> call) { answer(std::move(call), true); }
   void completion(std::unique_ptr<Call> call) { answer(std::move(call), false); }
   void answer(std::unique_ptr<Call> call, bool is_chat);
-  void parse_and_submit(std::unique_ptr<Call> call, bool is_chat);
+  void embed(std::unique_ptr<Call> call);
+  template <class MakeSink>
+  void submit(std::unique_ptr<Call> call, engine_api::Request request, MakeSink make_sink);
+  void tokenize(std::unique_ptr<Call> call);
+  void detokenize(std::unique_ptr<Call> call);
+  engine_api::ModelInfo model_info(const std::string& id) const;
   void models(std::unique_ptr<Call> call);
   void model(std::unique_ptr<Call> call);
   void health(std::unique_ptr<Call> call);
@@ -90,6 +98,9 @@ const std::vector<Gateway::Impl::Route>& Gateway::Impl::routes() {
   static const std::vector<Route> table = {
       {"POST", "/chat/completions", "chat_completions", true, &Impl::chat},
       {"POST", "/completions", "completions", true, &Impl::completion},
+      {"POST", "/embeddings", "embeddings", true, &Impl::embed},
+      {"POST", "/tokenize", "tokenize", true, &Impl::tokenize},
+      {"POST", "/detokenize", "detokenize", true, &Impl::detokenize},
       {"GET", "/models", "models", true, &Impl::models},
       {"GET", "/models/", "model", true, &Impl::model},
       {"GET", "/health", "health", false, &Impl::health},
@@ -128,10 +139,12 @@ void Gateway::Impl::handle(std::shared_ptr<http::Exchange> exchange) {
       return call->respond(make_error(ErrorCode::unauthenticated, "the API key is missing or wrong")
                                .with_hint("send Authorization: Bearer <key>"));
     }
-    return (this->*route.serve)(std::move(call));
+    return is_get ? (this->*route.serve)(std::move(call)) : on_worker(std::move(call), route);
   }
-  call->respond(not_found("no such path: " + request.path)
-                    .with_hint("the API is at /v1/chat/completions, /v1/completions, /v1/models"));
+  call->respond(
+      not_found("no such path: " + request.path)
+          .with_hint(
+              "the API is at /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models"));
 }
 
 bool Gateway::Impl::authorized(const http::Request& request) const {
@@ -168,14 +181,22 @@ Status Gateway::Impl::expected_caller(const http::Request& request) const {
 }
 
 // Reading a body takes as long as its sender likes: not on a network thread.
-void Gateway::Impl::answer(std::unique_ptr<Call> call, bool is_chat) {
+void Gateway::Impl::on_worker(std::unique_ptr<Call> call, const Route& route) {
   const auto shared = std::make_shared<std::unique_ptr<Call>>(std::move(call));
   const bool posted =
-      workers.post([this, shared, is_chat] { parse_and_submit(std::move(*shared), is_chat); });
+      workers.post([this, shared, &route] { (this->*route.serve)(std::move(*shared)); });
   if (!posted) (*shared)->respond(unavailable("too many requests at once; try again"));
 }
 
-void Gateway::Impl::parse_and_submit(std::unique_ptr<Call> call, bool is_chat) {
+// The model of that name, or the default; one without a name when there is none.
+engine_api::ModelInfo Gateway::Impl::model_info(const std::string& id) const {
+  for (engine_api::ModelInfo& m : backend.models()) {
+    if (id.empty() || m.id == id) return m;
+  }
+  return {};
+}
+
+void Gateway::Impl::answer(std::unique_ptr<Call> call, bool is_chat) {
   const std::string& body = call->request().body;
   auto parsed = is_chat ? protocol::parse_chat_request(body, options.limits)
                         : protocol::parse_completion_request(body, options.limits);
@@ -184,28 +205,70 @@ void Gateway::Impl::parse_and_submit(std::unique_ptr<Call> call, bool is_chat) {
   AnswerForm form;
   form.head.id = (is_chat ? "chatcmpl-" : "cmpl-") + internal::random_hex();
   form.head.created_unix_s = clock.unix_ms() / 1000;
-  form.head.model = parsed->request.model;
-  if (form.head.model.empty()) {
-    const auto all = backend.models();
-    if (!all.empty()) form.head.model = all.front().id;
-  }
+  const std::string& model = parsed->request.model;
+  form.head.model = model.empty() ? model_info(model).id : model;
   form.chat = is_chat;
   form.stream = parsed->stream;
   form.include_usage = parsed->include_usage;
-  form.logprobs = parsed->request.sampling.logprobs >= 0;
+  form.logprobs = parsed->logprobs;
+  form.prompts = parsed->prompts;
+  form.n = parsed->n;
+  form.choices = parsed->request.choices;
   form.keep_alive_ms = options.keep_alive_ms;
 
+  submit(std::move(call), std::move(parsed->request), [&](std::unique_ptr<Call> c) {
+    return internal::make_answer_sink(std::move(c), std::move(form));
+  });
+}
+
+// Hands the request to the backend, its events to the sink that `make_sink` makes of the call.
+template <class MakeSink>
+void Gateway::Impl::submit(std::unique_ptr<Call> call, engine_api::Request request,
+                           MakeSink make_sink) {
   // The sink may be done, and its call gone, before submit returns.
   const std::shared_ptr<http::Exchange> exchange = call->share_exchange();
   const auto gone = call->client_gone();
-  const auto sink = internal::make_answer_sink(std::move(call), std::move(form));
-  const auto id = backend.submit(std::move(parsed->request), sink);
+  const std::shared_ptr<internal::ResponseSink> sink = make_sink(std::move(call));
+  const auto id = backend.submit(std::move(request), sink);
   if (!id) return sink->refuse(id.error());
   sink->begin();
-  exchange->on_disconnect([&b = backend, request = *id, gone] {
+  exchange->on_disconnect([&b = backend, request_id = *id, gone] {
     *gone = true;
-    b.cancel(request);
+    b.cancel(request_id);
   });
+}
+
+void Gateway::Impl::embed(std::unique_ptr<Call> call) {
+  auto parsed = protocol::parse_embeddings_request(call->request().body, options.limits);
+  if (!parsed) return call->respond(parsed.error());
+  const engine_api::ModelInfo model = model_info(parsed->request.model);
+  if (parsed->dimensions > model.embedding_dimensions && !model.id.empty()) {
+    return call->respond(invalid_argument("dimensions must be at most " +
+                                          std::to_string(model.embedding_dimensions) +
+                                          ", which this model has")
+                             .about("dimensions"));
+  }
+  engine_api::Request request = std::exchange(parsed->request, {});
+  submit(std::move(call), std::move(request), [&](std::unique_ptr<Call> c) {
+    return std::make_shared<internal::EmbeddingSink>(std::move(c), model.id, *std::move(parsed));
+  });
+}
+
+void Gateway::Impl::tokenize(std::unique_ptr<Call> call) {
+  const auto parsed = protocol::parse_tokenize_request(call->request().body, options.limits);
+  if (!parsed) return call->respond(parsed.error());
+  const auto tokens = backend.tokenize(parsed->request);
+  if (!tokens) return call->respond(tokens.error());
+  const int64_t context = model_info(parsed->request.model).context_tokens_max;
+  call->respond(200, kJson, protocol::tokenize_answer(*tokens, parsed->style, context));
+}
+
+void Gateway::Impl::detokenize(std::unique_ptr<Call> call) {
+  const auto parsed = protocol::parse_detokenize_request(call->request().body, options.limits);
+  if (!parsed) return call->respond(parsed.error());
+  const auto text = backend.detokenize(parsed->model, parsed->ids);
+  if (!text) return call->respond(text.error());
+  call->respond(200, kJson, protocol::detokenize_answer(*text));
 }
 
 void Gateway::Impl::models(std::unique_ptr<Call> call) {

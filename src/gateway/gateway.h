@@ -26,8 +26,10 @@ struct GatewayOptions {
 
 /// The public API over any Backend:
 ///
-///   POST /v1/chat/completions, /v1/completions     GET /v1/models, /v1/models/{id}
-///   GET  /health  /ready  /metrics  /              the /v1 paths also without it and under /beta
+///   POST /v1/chat/completions, /v1/completions, /v1/embeddings, /tokenize, /detokenize
+///   GET  /v1/models, /v1/models/{id}, /health, /ready, /metrics, /
+///
+/// All but the last four need the key and are also served below /v1, below /beta, and without.
 ///
 /// A client that goes away cancels its request. Every answer carries `x-request-id`: the client's
 /// own, when it sent a sane one. Each request is one log line, without any text of it.

@@ -162,6 +162,98 @@ TEST_F(GatewayTest, CompletesText) {
   EXPECT_NE(list[0].find(R"("text":"Echo:")"), std::string::npos);
 }
 
+TEST_F(GatewayTest, GivesSeveralAnswers) {
+  start();
+  const json::Value whole = chat("one two", R"(,"n":3)").json();
+  const auto& choices = whole.find("choices")->as_array();
+  ASSERT_EQ(choices.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(*choices[i].int_at("index"), static_cast<int64_t>(i));
+    EXPECT_EQ(*choices[i].find("message")->string_at("content"), "Echo: one two");
+  }
+  EXPECT_EQ(*whole.find("usage")->int_at("prompt_tokens"), 10);
+  EXPECT_EQ(*whole.find("usage")->int_at("completion_tokens"), 9);
+  const auto list =
+      events(chat("one", R"(,"n":2,"stream":true,"stream_options":{"include_usage":true})"));
+  // Two roles, two words and an end for each, usage, [DONE].
+  ASSERT_EQ(list.size(), 10u);
+  EXPECT_NE(list[1].find(R"("index":1,"delta":{"role":"assistant")"), std::string::npos);
+  EXPECT_NE(list[7].find(R"("index":1,"delta":{},"logprobs":null,"finish_reason":"stop")"),
+            std::string::npos)
+      << list[7];
+  EXPECT_NE(list[8].find(R"("completion_tokens":4)"), std::string::npos);
+  EXPECT_EQ(list[9], "[DONE]");
+  EXPECT_NE(metrics.prometheus_text().find(R"(hadal_answers_total{finish_reason="stop"} 5)"),
+            std::string::npos);
+}
+
+TEST_F(GatewayTest, CompletesSeveralPrompts) {
+  start();
+  const json::Value body = call("POST", "/v1/completions", R"({"prompt":["a","b"],"n":2})").json();
+  const auto& choices = body.find("choices")->as_array();
+  ASSERT_EQ(choices.size(), 4u);
+  const char* const texts[] = {"Echo: a", "Echo: a", "Echo: b", "Echo: b"};
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(*choices[i].string_at("text"), texts[i]);
+}
+
+TEST_F(GatewayTest, GivesTheBestAnswersOfMore) {
+  start();
+  const json::Value body =
+      call("POST", "/v1/completions", R"({"prompt":["rank","rank"],"n":2,"best_of":3})").json();
+  const auto& choices = body.find("choices")->as_array();
+  ASSERT_EQ(choices.size(), 4u);
+  const char* const best[] = {"2", "1", "5", "4"};
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(*choices[i].string_at("text"), best[i]);
+    EXPECT_EQ(*choices[i].int_at("index"), static_cast<int64_t>(i));
+    EXPECT_EQ(choices[i].find("logprobs"), nullptr) << "nobody asked for them";
+  }
+}
+
+TEST_F(GatewayTest, OneFailureEndsAllAnswers) {
+  start();
+  EXPECT_EQ(chat("fail", R"(,"n":2)").status, 500);
+  const auto list = events(chat("fail", R"(,"n":2,"stream":true)"));
+  EXPECT_NE(list.back().find("the model broke"), std::string::npos);
+}
+
+TEST_F(GatewayTest, EmbedsTexts) {
+  start();
+  EXPECT_EQ(call("POST", "/v1/embeddings", R"({"input":["ab","b"]})").body,
+            R"({"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.6,0.8,0]},)"
+            R"({"object":"embedding","index":1,"embedding":[0,0,1]}],"model":"fake",)"
+            R"("usage":{"prompt_tokens":3,"total_tokens":3}})");
+  const Answer cut = call("POST", "/embeddings", R"({"input":"a","dimensions":1})");
+  EXPECT_NE(cut.body.find(R"("embedding":[1])"), std::string::npos) << cut.body;
+  const Answer wide = call("POST", "/v1/embeddings", R"({"input":"a","dimensions":4})");
+  EXPECT_EQ(wide.status, 400);
+  EXPECT_EQ(wide.error("param"), "dimensions");
+  const Answer other = call("POST", "/v1/embeddings", R"({"input":"a","model":"none"})");
+  EXPECT_EQ(other.status, 404);
+  EXPECT_EQ(call("POST", "/v1/embeddings", "{}").error("param"), "input");
+}
+
+TEST_F(GatewayTest, SplitsTextIntoTokensAndBack) {
+  start({.api_key = "sk"});
+  const std::string key = "Authorization: Bearer sk\r\n";
+  EXPECT_EQ(call("POST", "/tokenize", R"({"content":"ab"})", key).body,
+            R"({"count":2,"max_model_len":4096,"tokens":[97,98]})");
+  EXPECT_EQ(call("POST", "/v1/tokenize",
+                 R"({"messages":[{"role":"user","content":"a"}],"return_token_strs":true})", key)
+                .body,
+            R"({"count":1,"max_model_len":4096,"tokens":[97],"token_strs":["a"]})");
+  EXPECT_EQ(call("POST", "/detokenize", R"({"tokens":[97,98]})", key).body,
+            R"({"content":"ab","prompt":"ab"})");
+  for (const char* path : {"/tokenize", "/detokenize", "/v1/tokenize"}) {
+    EXPECT_EQ(call("POST", path, R"({"content":"ab","tokens":[]})").status, 401) << path;
+    EXPECT_EQ(call("GET", path, "", key).status, 405) << path;
+  }
+  const Answer other = call("POST", "/tokenize", R"({"content":"ab","model":"none"})", key);
+  EXPECT_EQ(other.status, 404);
+  EXPECT_EQ(other.error("param"), "model");
+  EXPECT_EQ(call("POST", "/detokenize", R"({"tokens":[256]})", key).error("param"), "tokens");
+}
+
 TEST_F(GatewayTest, SaysWhatIsWrong) {
   http::ServerLimits limits;
   limits.body_bytes_max = 1000;
@@ -191,6 +283,20 @@ TEST_F(GatewayTest, SaysWhatIsWrong) {
     EXPECT_EQ(c.answer.error("param"), c.param) << c.answer.body;
     EXPECT_FALSE(c.answer.error("message").empty()) << c.answer.body;
     EXPECT_FALSE(c.answer.error("type").empty()) << c.answer.body;
+  }
+}
+
+TEST_F(GatewayTest, TellsWhenToTryAgain) {
+  start();
+  for (const char* stream : {"false", "true"}) {
+    const std::string more = std::string(R"(,"stream":)") + stream;
+    const Answer full = chat("full", more);
+    EXPECT_NE(full.head.find("\r\nRetry-After: 7\r\n"), std::string::npos) << full.head;
+    EXPECT_EQ(full.error("hint"), "try again in 7 s");
+    if (*stream == 't') continue;
+    const Answer late = chat("late", more);
+    EXPECT_EQ(late.status, 503);
+    EXPECT_NE(late.head.find("\r\nRetry-After: 9\r\n"), std::string::npos) << late.head;
   }
 }
 

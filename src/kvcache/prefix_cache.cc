@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <random>
+#include <utility>
 
 #include "base/check.h"
 #include "base/rng.h"
@@ -88,6 +89,11 @@ void PrefixCache::insert_below(Root& root, std::span<const int32_t> tokens,
     const auto known = find(root, key, parent, part);
     if (known != nodes_.end()) {
       nodes_.splice(nodes_.begin(), nodes_, known);
+      // A copy that nobody uses could not be evicted below the pages that follow: it goes now.
+      if (known->page != pages[i] && kv_.page_count(known->page) == 1) {
+        kv_.retain_page(pages[i]);
+        kv_.release_page(std::exchange(known->page, pages[i]));
+      }
     } else if (by_key_.contains(key)) {
       return;  // a colliding hash: keep the older prefix
     } else {

@@ -41,7 +41,7 @@ class PrefixCache {
   std::vector<int32_t> match(std::span<const int32_t> tokens, std::string_view salt = "");
 
   /// Learns that `pages[i]` holds tokens [i * P, (i + 1) * P) of `tokens`, for every full page.
-  /// Prefixes that are known already keep their old page.
+  /// Prefixes that are known already keep their old page while another sequence uses it.
   void insert(std::span<const int32_t> tokens, std::span<const int32_t> pages,
               std::string_view salt = "");
 

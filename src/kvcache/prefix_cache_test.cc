@@ -121,6 +121,31 @@ TEST(KvCacheDeathTest, ReleasingTwiceIsADefect) {
   EXPECT_DEATH(f.kv.release_page(page), "released twice");
 }
 
+// A sequence that computed a known prefix anew and went on: the unused copies must not stay behind
+// its pages, where eviction cannot reach them.
+TEST(PrefixCacheTest, UnusedCopiesGiveWay) {
+  Fixture f(6);
+  PrefixCache cache(f.kv);
+  const auto prompt = tokens_of({{0, 200}});
+  const auto take = [&](int count) {
+    std::vector<int32_t> pages;
+    for (int i = 0; i < count; ++i) pages.push_back(*f.kv.take_page());
+    return pages;
+  };
+  const auto old = take(2);
+  cache.insert(std::span(prompt).first(128), old);
+  const auto user = cache.match(std::span(prompt).first(70));  // of the first page only
+  f.drop(old);
+  const auto anew = take(3);
+  cache.insert(prompt, anew);
+  EXPECT_EQ(cache.size_pages(), 3);
+  EXPECT_EQ(f.kv.pages_free(), 2) << "the second old page came back, the first is in use";
+  f.drop(user);
+  f.drop(anew);
+  EXPECT_EQ(cache.evict(9), 3);
+  EXPECT_EQ(f.kv.pages_free(), 6);
+}
+
 TEST(PrefixCacheTest, SaltsShareNothing) {
   Fixture f(8);
   PrefixCache cache(f.kv);

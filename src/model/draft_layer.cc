@@ -30,10 +30,9 @@ FinalNorm::FinalNorm(LoadContext& c, WeightLoader::Names norm, WeightLoader::Nam
   scale_ = w.vector(with("scale"), 1);
 }
 
-Mat FinalNorm::forward(const StepContext& s, Mat x) const {
-  Mat out = x;
-  if (cfg_.hyper.streams > 0) {
-    out = s.scratch.mat(x.rows, cfg_.hidden);
+void FinalNorm::forward(const StepContext& s, Mat x, Mat out) const {
+  const bool streams = cfg_.hyper.streams > 0;
+  if (streams) {
     s.ops.hyper_head({.x = x,
                       .fn = fn_,
                       .base = base_,
@@ -43,8 +42,7 @@ Mat FinalNorm::forward(const StepContext& s, Mat x) const {
                       .eps = cfg_.hyper.eps},
                      out);
   }
-  s.ops.rms_norm(out, out, norm_, cfg_.norm_eps);
-  return out;
+  s.ops.rms_norm(out, streams ? out : x, norm_, cfg_.norm_eps);
 }
 
 bool DraftLayer::is_there(const LoadContext& c) {

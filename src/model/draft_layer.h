@@ -10,8 +10,8 @@ class FinalNorm {
   /// `norm` and `hyper`: the spellings of the weight's name and of V4's "...hc_head_".
   FinalNorm(LoadContext& context, WeightLoader::Names norm, WeightLoader::Names hyper);
 
-  /// Shapes: x [n, M * D]; returns [n, D], which is x itself where there are no streams.
-  kernels::Mat forward(const StepContext& step, kernels::Mat x) const;
+  /// Shapes: x [n, M * D], out [n, D], which may be x where there are no streams.
+  void forward(const StepContext& step, kernels::Mat x, kernels::Mat out) const;
 
  private:
   const ModelConfig& cfg_;

@@ -112,11 +112,12 @@ bool Model::can_draft() const { return impl_->draft != nullptr; }
 int64_t Model::hidden_width() const { return impl_->streams() * impl_->config.hidden; }
 
 void Model::forward(const kernels::StepView& step, std::span<const kernels::KvView> kv,
-                    const int32_t* rows, Mat logits, Mat hidden) {
+                    const int32_t* rows, Mat logits, const States& states) {
   Impl& m = *impl_;
   kernels::Ops& ops = m.device.ops();
   const Workspace::Frame frame(m.scratch);
   const StepContext s = m.begin(step, kv);
+  const Mat hidden = states.hidden;
   const Mat x = hidden.empty() ? m.scratch.mat(step.tokens, hidden_width()) : hidden;
   if (m.streams() == 1) {
     ops.embed(x, m.embedding, step.token_ids);
@@ -129,11 +130,19 @@ void Model::forward(const kernels::StepView& step, std::span<const kernels::KvVi
 
   // Hidden states are kept normalised, but for V4's streams.
   const bool all = !hidden.empty() && m.streams() == 1;
-  if (all) m.final_norm->forward(s, x);
+  if (all) m.final_norm->forward(s, x, x);
+  if (states.last.rows > 0) {
+    const Mat chosen = m.scratch.mat(states.last.rows, x.cols);
+    ops.gather_rows(all ? states.last : chosen, x, states.rows);
+    if (!all) m.final_norm->forward(s, chosen, states.last);
+  }
   if (logits.rows == 0) return;
   const Mat last = m.scratch.mat(logits.rows, x.cols);
   ops.gather_rows(last, x, rows);
-  m.apply_head(logits, all ? last : m.final_norm->forward(s, last));
+  if (all) return m.apply_head(logits, last);
+  const Mat normed = m.scratch.mat(logits.rows, m.config.hidden);
+  m.final_norm->forward(s, last, normed);
+  m.apply_head(logits, normed);
 }
 
 void Model::draft(const kernels::StepView& step, std::span<const kernels::KvView> kv,
@@ -151,7 +160,9 @@ void Model::draft(const kernels::StepView& step, std::span<const kernels::KvView
   m.draft->forward(s, embedded, hidden, x);
   if (args.logits.rows == 0) return;
   ops.gather_rows(args.next, x, args.rows);
-  m.apply_head(args.logits, m.draft->final_norm().forward(s, args.next));
+  const Mat normed = m.streams() == 1 ? args.next : m.scratch.mat(args.next.rows, m.config.hidden);
+  m.draft->final_norm().forward(s, args.next, normed);
+  m.apply_head(args.logits, normed);
 }
 
 Result<ModelSummary> summarize(const format::Checkpoint& checkpoint, kernels::Device& device) {

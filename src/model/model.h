@@ -29,6 +29,14 @@ struct ModelSummary {
   std::vector<std::string> unused;    ///< tensors that the forward pass does not read
 };
 
+/// What of a step is wanted besides logits.
+/// Shapes: hidden [T, hidden_width()]; rows [k] device indices into the step's tokens; last [k, D].
+struct States {
+  kernels::Mat hidden;            ///< of all tokens, as Model::draft takes them; empty: not wanted
+  const int32_t* rows = nullptr;  ///< chosen tokens
+  kernels::Mat last;              ///< their states after the last norm
+};
+
 /// A DeepSeek model on a device: weights and the forward pass. It knows no requests, tokens' text
 /// or sampling. Threading: the engine's thread.
 class Model {
@@ -49,11 +57,10 @@ class Model {
   uint64_t decode_weight_bytes() const;
 
   /// Runs one step: extends the caches by its tokens and writes the logits of the chosen ones, and
-  /// the hidden states of all where they are wanted.
-  /// Shapes: rows [n] device indices into the step's tokens; logits [n, V]; hidden empty or [T,
-  /// hidden_width()].
+  /// the states that are wanted.
+  /// Shapes: rows [n] device indices into the step's tokens; logits [n, V].
   void forward(const kernels::StepView& step, std::span<const kernels::KvView> kv,
-               const int32_t* rows, kernels::Mat logits, kernels::Mat hidden = {});
+               const int32_t* rows, kernels::Mat logits, const States& states = {});
 
   /// Whether draft may be called: a draft layer was wanted and found.
   bool can_draft() const;

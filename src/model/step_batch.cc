@@ -6,24 +6,33 @@
 
 namespace hadal::model {
 
-Status StepBatch::set(kernels::Device& device, std::span<const StepSequence> sequences) {
-  int64_t tokens = 0;
-  int64_t blocks_max = 1;
+// How much there is of everything.
+void StepBatch::measure(std::span<const StepSequence> sequences) {
   logit_count_ = 0;
+  state_count_ = 0;
   view_ = {};
+  view_.sequences = static_cast<int64_t>(sequences.size());
+  view_.blocks_max = 1;
   for (const StepSequence& s : sequences) {
-    CHECK(!s.tokens.empty());
-    CHECK(s.logits >= 0 && s.logits <= static_cast<int64_t>(s.tokens.size()));
-    tokens += static_cast<int64_t>(s.tokens.size());
-    blocks_max = std::max(blocks_max, static_cast<int64_t>(s.block_table.size()));
+    const auto tokens = static_cast<int64_t>(s.tokens.size());
+    CHECK(tokens > 0);
+    CHECK(s.logits >= 0 && s.logits <= tokens);
+    CHECK(s.states >= 0 && s.states <= tokens);
+    view_.tokens += tokens;
+    view_.blocks_max = std::max(view_.blocks_max, static_cast<int64_t>(s.block_table.size()));
+    view_.context_max = std::max(view_.context_max, s.past + tokens);
     logit_count_ += s.logits;
-    view_.context_max = std::max(view_.context_max, s.past + static_cast<int64_t>(s.tokens.size()));
+    state_count_ += s.states;
   }
-  const auto count = static_cast<int64_t>(sequences.size());
-  host_.clear();
-  host_.reserve(
-      static_cast<size_t>(4 * tokens + 2 * count + 1 + count * blocks_max + logit_count_));
+}
 
+// All arrays, one after the other.
+void StepBatch::write(std::span<const StepSequence> sequences) {
+  const int64_t count = view_.sequences;
+  const int64_t blocks_max = view_.blocks_max;
+  host_.clear();
+  host_.reserve(static_cast<size_t>(4 * view_.tokens + 2 * count + 1 + count * blocks_max +
+                                    logit_count_ + state_count_));
   for (const StepSequence& s : sequences)
     host_.insert(host_.end(), s.tokens.begin(), s.tokens.end());
   for (const StepSequence& s : sequences) {
@@ -46,34 +55,40 @@ Status StepBatch::set(kernels::Device& device, std::span<const StepSequence> seq
     host_.insert(host_.end(), static_cast<size_t>(blocks_max) - s.block_table.size(), 0);
   }
   for (const StepSequence& s : sequences) host_.push_back(s.slot);
-  begin = 0;
-  for (const StepSequence& s : sequences) {
-    begin += static_cast<int32_t>(s.tokens.size());
-    for (auto n = static_cast<int32_t>(s.logits); n > 0; --n) host_.push_back(begin - n);
+  for (const auto wanted : {&StepSequence::logits, &StepSequence::states}) {
+    begin = 0;
+    for (const StepSequence& s : sequences) {
+      begin += static_cast<int32_t>(s.tokens.size());
+      for (auto n = static_cast<int32_t>(s.*wanted); n > 0; --n) host_.push_back(begin - n);
+    }
   }
   for (const StepSequence& s : sequences) {
     for (size_t i = 0; i < s.tokens.size(); ++i) {
       host_.push_back(static_cast<int32_t>(s.source + static_cast<int64_t>(i)));
     }
   }
+}
 
+Status StepBatch::set(kernels::Device& device, std::span<const StepSequence> sequences) {
+  measure(sequences);
+  write(sequences);
   const size_t bytes = host_.size() * sizeof(int32_t);
   if (device_buffer_.bytes() < bytes) {
     TRY(device_buffer_, device.allocate(bytes * 2));
   }
   device.copy_to_device(device_buffer_.data(), host_.data(), bytes);
   const auto* at = reinterpret_cast<const int32_t*>(device_buffer_.data());
-  view_.tokens = tokens;
-  view_.sequences = count;
-  view_.blocks_max = blocks_max;
+  const int64_t tokens = view_.tokens;
+  const int64_t count = view_.sequences;
   view_.token_ids = at;
   view_.positions = at + tokens;
   view_.token_seq = at + 2 * tokens;
   view_.seq_begin = at + 3 * tokens;
   view_.block_table = view_.seq_begin + count + 1;
-  view_.slots = view_.block_table + count * blocks_max;
+  view_.slots = view_.block_table + count * view_.blocks_max;
   logit_rows_ = view_.slots + count;
-  sources_ = logit_rows_ + logit_count_;
+  state_rows_ = logit_rows_ + logit_count_;
+  sources_ = state_rows_ + state_count_;
   return {};
 }
 

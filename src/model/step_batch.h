@@ -16,6 +16,7 @@ struct StepSequence {
   std::span<const int32_t> block_table;  ///< pages that cover past + tokens
   int32_t slot = 0;                      ///< ring slot
   int64_t logits = 1;                    ///< how many of the last tokens' logits are wanted
+  int64_t states = 0;                    ///< how many of the last tokens' final states are wanted
   int64_t source = 0;                    ///< for Model::draft: the first token's hidden state
 };
 
@@ -30,16 +31,24 @@ class StepBatch {
   /// The step's tokens whose logits are wanted, on the device.
   const int32_t* logit_rows() const { return logit_rows_; }
   int64_t logit_count() const { return logit_count_; }
+  /// Those whose final states are wanted.
+  const int32_t* state_rows() const { return state_rows_; }
+  int64_t state_count() const { return state_count_; }
   /// The hidden states that the step's tokens come after, on the device; neighbours of a sequence
   /// have neighbouring ones.
   const int32_t* sources() const { return sources_; }
 
  private:
+  void measure(std::span<const StepSequence> sequences);
+  void write(std::span<const StepSequence> sequences);
+
   std::vector<int32_t> host_;
   Buffer device_buffer_;
   kernels::StepView view_;
   const int32_t* logit_rows_ = nullptr;
   int64_t logit_count_ = 0;
+  const int32_t* state_rows_ = nullptr;
+  int64_t state_count_ = 0;
   const int32_t* sources_ = nullptr;
 };
 

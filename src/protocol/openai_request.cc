@@ -1,9 +1,11 @@
 #include "protocol/openai_request.h"
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 #include <utility>
 
+#include "protocol/internal/body.h"
 #include "protocol/internal/chat_fields.h"
 #include "protocol/internal/object_reader.h"
 
@@ -13,29 +15,6 @@ namespace {
 using internal::ObjectReader;
 
 constexpr int64_t kTokensMax = int64_t{1} << 40;
-constexpr int64_t kPriorityMax = 1'000'000;
-constexpr size_t kNameBytesMax = 512;
-constexpr int64_t kTokenIdMax = std::numeric_limits<int32_t>::max();
-
-Result<json::Value> parse_body(std::string_view body, const RequestLimits& limits) {
-  auto value =
-      json::parse(body, {.bytes_max = limits.body_bytes_max, .depth_max = limits.depth_max});
-  if (!value) return std::move(value).error().in("the body");
-  return value;
-}
-
-Result<std::vector<int32_t>> token_ids(const json::Array& array, const std::string& place) {
-  std::vector<int32_t> ids;
-  ids.reserve(array.size());
-  for (size_t i = 0; i < array.size(); ++i) {
-    const auto id = internal::as_integer(array[i]);
-    if (!id || *id < 0 || *id > kTokenIdMax) {
-      return internal::bad_at(internal::element(place, i), "must be a token id");
-    }
-    ids.push_back(static_cast<int32_t>(*id));
-  }
-  return ids;
-}
 
 Result<std::vector<std::pair<int32_t, float>>> logit_bias(const ObjectReader& body, size_t max) {
   std::vector<std::pair<int32_t, float>> out;
@@ -65,7 +44,7 @@ Result<engine_api::SamplingParams> sampling(const ObjectReader& body, const Requ
   TRY(p.top_p, body.number("top_p", p.top_p, 0, 1));
   // OpenAI allows 0, which can only mean the single most likely token.
   if (p.top_p == 0) p.top_p = 1e-9;
-  TRY(const auto top_k, body.integer("top_k", -1, kTokenIdMax));
+  TRY(const auto top_k, body.integer("top_k", -1, internal::kTokenIdMax));
   p.top_k = static_cast<int>(std::max<int64_t>(0, top_k.value_or(0)));
   TRY(p.min_p, body.number("min_p", p.min_p, 0, 1));
   if (p.min_p == 1) return body.bad("min_p", "must be less than 1");
@@ -110,8 +89,11 @@ Result<std::vector<std::string>> stop_strings(const ObjectReader& body,
 
 Result<engine_api::StopParams> stopping(const ObjectReader& body, const RequestLimits& limits) {
   engine_api::StopParams p;
-  TRY(p.max_tokens, body.integer("max_completion_tokens", 1, kTokensMax));
-  TRY(const auto older_name, body.integer("max_tokens", 1, kTokensMax));
+  // An echo may come alone, to score a prompt.
+  TRY(const bool echo, body.boolean("echo", false));
+  const int64_t least = echo ? 0 : 1;
+  TRY(p.max_tokens, body.integer("max_completion_tokens", least, kTokensMax));
+  TRY(const auto older_name, body.integer("max_tokens", least, kTokensMax));
   if (!p.max_tokens) p.max_tokens = older_name;
   TRY(const auto min_tokens, body.integer("min_tokens", 0, kTokensMax));
   p.min_tokens = min_tokens.value_or(0);
@@ -121,30 +103,10 @@ Result<engine_api::StopParams> stopping(const ObjectReader& body, const RequestL
   TRY(p.stop, stop_strings(body, limits));
   TRY(const json::Value* ids, body.array("stop_token_ids", limits.stops_max));
   if (ids != nullptr) {
-    TRY(p.stop_token_ids, token_ids(ids->as_array(), "stop_token_ids"));
+    TRY(p.stop_token_ids, internal::token_ids(ids->as_array(), "stop_token_ids"));
   }
   TRY(p.ignore_eos, body.boolean("ignore_eos", false));
   return p;
-}
-
-// A name of at most kNameBytesMax bytes.
-Result<std::string> name(const ObjectReader& body, const char* key) {
-  TRY(auto text, body.string(key));
-  if (text.size() > kNameBytesMax) {
-    return body.bad(key, "must have at most " + std::to_string(kNameBytesMax) + " bytes");
-  }
-  return text;
-}
-
-// Whose request it is, and when it should be served.
-Status scheduling(const ObjectReader& body, engine_api::Request& request) {
-  TRY(request.user, name(body, "safety_identifier"));
-  TRY(auto older_name, name(body, "user"));
-  if (request.user.empty()) request.user = std::move(older_name);
-  TRY(request.cache_salt, name(body, "cache_salt"));
-  TRY(const auto priority, body.integer("priority", -kPriorityMax, kPriorityMax));
-  request.priority = static_cast<int>(priority.value_or(0));
-  return {};
 }
 
 /// What both kinds of requests have in common.
@@ -157,83 +119,72 @@ Result<ParsedRequest> common(const ObjectReader& body, const RequestLimits& limi
     const ObjectReader options(*stream_options, "stream_options");
     TRY(out.include_usage, options.boolean("include_usage", false));
   }
-  for (const char* name : {"n", "best_of"}) {
-    TRY(const auto n, body.integer(name, 1, 128));
-    if (n.value_or(1) != 1) {
-      return body.bad(name, "must be 1: one request gives one answer; send several requests");
-    }
-  }
-  TRY_VOID(scheduling(body, out.request));
+  TRY(const auto n, body.integer("n", 1, limits.choices_max));
+  out.n = static_cast<int>(n.value_or(1));
+  out.request.choices = out.n;
+  TRY_VOID(internal::read_scheduling(body, out.request));
   TRY(out.request.sampling, sampling(body, limits));
   TRY(out.request.stop, stopping(body, limits));
   TRY(out.request.format, internal::read_answer_format(body));
-  TRY(const auto timeout_ms, body.integer("timeout_ms", 1, int64_t{1} << 40));
-  out.request.timeout_ms = timeout_ms.value_or(0);
   return out;
 }
 
-using Prompt = decltype(engine_api::Request::prompt);
-
-Result<Prompt> completion_prompt(const ObjectReader& body, const RequestLimits& limits) {
-  engine_api::TextPrompt text;
-  TRY(text.suffix, body.string("suffix"));
-  TRY(text.echo, body.boolean("echo", false));
-  if (text.echo && !text.suffix.empty()) {
+Result<engine_api::Prompt> completion_prompt(const ObjectReader& body,
+                                             const RequestLimits& limits) {
+  engine_api::TextPrompt form;
+  TRY(form.suffix, body.string("suffix"));
+  TRY(form.echo, body.boolean("echo", false));
+  if (form.echo && !form.suffix.empty()) {
     return body.bad("echo", "does not go together with suffix");
   }
-  const json::Value* prompt = body.find("prompt");
-  if (prompt != nullptr && prompt->is_string()) {
-    text.text = prompt->as_string();
-    return Prompt(std::move(text));
-  }
-  if (prompt == nullptr || !prompt->is_array()) {
-    return body.wrong_kind("prompt", "a string or an array of token ids");
-  }
-  const json::Array& array = prompt->as_array();
-  if (array.size() == 1 && array[0].is_string()) {
-    text.text = array[0].as_string();
-    return Prompt(std::move(text));
-  }
-  const bool nested = array.size() == 1 && array[0].is_array();
-  const json::Array& ids = nested ? array[0].as_array() : array;
-  if (ids.empty()) return body.bad("prompt", "must not be empty");
-  if (ids[0].is_string() || ids[0].is_array()) {
-    return body.bad("prompt", "must be one prompt: send several requests for several prompts");
-  }
-  if (ids.size() > limits.token_ids_max) return body.bad("prompt", "has too many token ids");
-  if (!text.suffix.empty()) return body.bad("suffix", "needs a prompt that is text");
-  if (text.echo) return body.bad("echo", "needs a prompt that is text");
-  engine_api::TokenPrompt tokens;
-  TRY(tokens.ids, token_ids(ids, nested ? "prompt[0]" : "prompt"));
-  return Prompt(std::move(tokens));
+  return internal::read_prompts(body, "prompt", form, limits);
+}
+
+/// `best_of`: as many answers are written, and the best n given.
+Status best_of(const ObjectReader& body, const RequestLimits& limits, ParsedRequest& out) {
+  TRY(const auto best_of, body.integer("best_of", 1, limits.choices_max));
+  if (!best_of || *best_of == out.n) return {};
+  if (*best_of < out.n) return body.bad("best_of", "must not be less than n");
+  if (out.stream) return body.bad("best_of", "does not go together with stream");
+  TRY(const bool echo, body.boolean("echo", false));
+  if (echo) return body.bad("best_of", "does not go together with echo");
+  out.request.choices = static_cast<int>(*best_of);
+  // The choice is made by them.
+  out.request.sampling.logprobs = std::max(0, out.request.sampling.logprobs);
+  return {};
 }
 
 }  // namespace
 
 Result<ParsedRequest> parse_chat_request(std::string_view text, const RequestLimits& limits) {
-  TRY(const json::Value value, parse_body(text, limits));
+  TRY(const json::Value value, internal::parse_body(text, limits));
   TRY(const ObjectReader body, ObjectReader::of(value, ""));
   TRY(ParsedRequest out, common(body, limits));
+  TRY(const bool echo, body.boolean("echo", false));
+  if (echo) return body.bad("echo", "belongs to /v1/completions");
   TRY(const bool logprobs, body.boolean("logprobs", false));
   TRY(const auto top, body.integer("top_logprobs", 0, 20));
   if (top && !logprobs) return body.bad("top_logprobs", "needs logprobs: true");
   if (logprobs) out.request.sampling.logprobs = static_cast<int>(top.value_or(0));
-  engine_api::Chat chat;
-  TRY(chat.messages, internal::read_messages(body, limits));
-  TRY_VOID(internal::read_tools(body, limits, chat));
-  TRY_VOID(internal::read_thinking(body, chat));
-  TRY(chat.response_format, internal::read_response_format(body));
-  out.request.prompt = std::move(chat);
+  out.logprobs = logprobs;
+  TRY(const auto best, body.integer("best_of", 1, limits.choices_max));
+  if (best.value_or(1) != 1) return body.bad("best_of", "belongs to /v1/completions");
+  TRY(out.request.prompt, internal::read_chat(body, limits));
   return out;
 }
 
 Result<ParsedRequest> parse_completion_request(std::string_view text, const RequestLimits& limits) {
-  TRY(const json::Value value, parse_body(text, limits));
+  TRY(const json::Value value, internal::parse_body(text, limits));
   TRY(const ObjectReader body, ObjectReader::of(value, ""));
   TRY(ParsedRequest out, common(body, limits));
   TRY(const auto logprobs, body.integer("logprobs", 0, 20));
   if (logprobs) out.request.sampling.logprobs = static_cast<int>(*logprobs);
+  out.logprobs = logprobs.has_value();
   TRY(out.request.prompt, completion_prompt(body, limits));
+  if (const auto* list = std::get_if<engine_api::PromptList>(&out.request.prompt)) {
+    out.prompts = static_cast<int>(list->prompts.size());
+  }
+  TRY_VOID(best_of(body, limits, out));
   return out;
 }
 

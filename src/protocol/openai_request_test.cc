@@ -180,7 +180,10 @@ TEST(ParseChatRequestTest, NamesThePlaceOfWhatIsWrong) {
       {chat_body(R"(,"top_p":-0.1)"), "top_p"},
       {chat_body(R"(,"min_p":1)"), "min_p"},
       {chat_body(R"(,"repetition_penalty":0)"), "repetition_penalty"},
-      {chat_body(R"(,"n":2)"), "n"},
+      {chat_body(R"(,"n":0)"), "n"},
+      {chat_body(R"(,"n":129)"), "n"},
+      {chat_body(R"(,"best_of":2)"), "best_of"},
+      {chat_body(R"(,"echo":true,"max_tokens":0)"), "echo"},
       {chat_body(R"(,"max_tokens":0)"), "max_tokens"},
       {chat_body(R"(,"max_tokens":1.5)"), "max_tokens"},
       {chat_body(R"(,"max_tokens":1,"min_tokens":2)"), "min_tokens"},
@@ -240,6 +243,35 @@ TEST(ParseCompletionRequestTest, ReadsEveryKindOfPrompt) {
             5);
 }
 
+TEST(ParseCompletionRequestTest, ReadsSeveralPromptsAndChoices) {
+  const auto parsed =
+      parse_completion_request(R"({"prompt":["a",[1,2]],"n":2,"best_of":4,"echo":false})");
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  const auto& list = std::get<engine_api::PromptList>(parsed->request.prompt).prompts;
+  ASSERT_EQ(list.size(), 2u);
+  EXPECT_EQ(std::get<TextPrompt>(list[0]).text, "a");
+  EXPECT_EQ(std::get<TokenPrompt>(list[1]).ids, (std::vector<int32_t>{1, 2}));
+  EXPECT_EQ(parsed->prompts, 2);
+  EXPECT_EQ(parsed->n, 2);
+  EXPECT_EQ(parsed->request.choices, 4);
+  EXPECT_EQ(parsed->request.sampling.logprobs, 0) << "to tell which are best";
+  EXPECT_FALSE(parsed->logprobs);
+  const auto many = parse_completion_request(R"({"prompt":["a","b"]})", {.prompts_max = 1});
+  ASSERT_FALSE(many);
+  EXPECT_EQ(many.error().param, "prompt");
+}
+
+TEST(ParseCompletionRequestTest, AnEchoMayComeAlone) {
+  const auto ids =
+      parse_completion_request(R"({"prompt":[[1,2]],"echo":true,"max_tokens":0,"logprobs":1})");
+  ASSERT_TRUE(ids) << ids.error().message;
+  EXPECT_TRUE(std::get<TokenPrompt>(ids->request.prompt).echo);
+  EXPECT_EQ(ids->request.stop.max_tokens, 0);
+  const auto alone = parse_completion_request(R"({"prompt":"a","max_tokens":0})");
+  ASSERT_FALSE(alone);
+  EXPECT_EQ(alone.error().param, "max_tokens");
+}
+
 TEST(ParseCompletionRequestTest, RefusesOtherPrompts) {
   const struct {
     const char* body;
@@ -248,8 +280,13 @@ TEST(ParseCompletionRequestTest, RefusesOtherPrompts) {
       {"{}", "prompt"},
       {R"({"prompt":5})", "prompt"},
       {R"({"prompt":[]})", "prompt"},
-      {R"({"prompt":["a","b"]})", "prompt"},
-      {R"({"prompt":[[1],[2]]})", "prompt"},
+      {R"({"prompt":["a",2]})", "prompt[1]"},
+      {R"({"prompt":[[1],2]})", "prompt[1]"},
+      {R"({"prompt":[[1],[2,"x"]]})", "prompt[1][1]"},
+      {R"({"prompt":["a",[2]],"suffix":"b"})", "prompt[1]"},
+      {R"({"prompt":"a","n":2,"best_of":1})", "best_of"},
+      {R"({"prompt":"a","best_of":2,"stream":true})", "best_of"},
+      {R"({"prompt":"a","best_of":2,"echo":true})", "best_of"},
       {R"({"prompt":[1,"b"]})", "prompt[1]"},
       {R"({"prompt":[3000000000]})", "prompt[0]"},
       {R"({"prompt":"a","suffix":"b","echo":true})", "echo"},

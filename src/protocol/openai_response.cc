@@ -1,6 +1,8 @@
 #include "protocol/openai_response.h"
 
+#include <cmath>
 #include <iterator>
+#include <utility>
 
 #include "base/utf8.h"
 #include "json/json.h"
@@ -52,20 +54,33 @@ Value chat_logprobs(const std::vector<PositionLogprobs>& positions) {
   return Object{{"content", std::move(content)}, {"refusal", nullptr}};
 }
 
-/// The older form: parallel arrays. `offset` is where the first token's text begins, in characters;
-/// tokens whose bytes are no whole characters make it approximate.
+/// Characters of the text that a position stands for.
+int64_t text_length(const PositionLogprobs& p) {
+  return p.in_text ? static_cast<int64_t>(utf8_length(p.chosen.bytes)) : 0;
+}
+
+/// The older form: parallel arrays. `offset` is where the first token's text begins. The chosen
+/// token is always among the most likely ones, even when it makes them one more.
 Value text_logprobs(const std::vector<PositionLogprobs>& positions, int64_t offset) {
   Array tokens, logprobs, top, offsets;
   for (const PositionLogprobs& p : positions) {
+    tokens.emplace_back(to_valid_utf8(p.chosen.bytes));
+    offsets.emplace_back(offset);
+    offset += text_length(p);
+    if (std::isnan(p.chosen.logprob)) {
+      logprobs.emplace_back(nullptr);
+      top.emplace_back(nullptr);
+      continue;
+    }
+    logprobs.emplace_back(static_cast<double>(p.chosen.logprob));
     Value best = Object{};
     for (const TokenLogprob& t : p.top) {
       best.set(to_valid_utf8(t.bytes), static_cast<double>(t.logprob));
     }
-    tokens.emplace_back(to_valid_utf8(p.chosen.bytes));
-    logprobs.emplace_back(static_cast<double>(p.chosen.logprob));
+    if (!p.top.empty()) {
+      best.set(to_valid_utf8(p.chosen.bytes), static_cast<double>(p.chosen.logprob));
+    }
     top.push_back(std::move(best));
-    offsets.emplace_back(offset);
-    offset += static_cast<int64_t>(utf8_length(p.chosen.bytes));
   }
   return Object{{"tokens", std::move(tokens)},
                 {"token_logprobs", std::move(logprobs)},
@@ -87,18 +102,40 @@ Object envelope(const AnswerHead& head, std::string_view object) {
           {"system_fingerprint", "hadal"}};
 }
 
+std::string body_of(const AnswerHead& head, std::string_view object, Array choices,
+                    const Usage& usage) {
+  Object body = envelope(head, object);
+  body.emplace_back("choices", std::move(choices));
+  body.emplace_back("usage", usage_object(usage));
+  return json::dump(std::move(body));
+}
+
 Value text_or_null(const std::string& text) { return text.empty() ? Value() : Value(text); }
 
 }  // namespace
 
+int64_t TextOffset::take(const Delta& delta) {
+  const int64_t here = at_;
+  // What comes before the first token is an echoed prompt, whose tokens are not told.
+  has_tokens_ |= !delta.logprobs.empty();
+  if (!has_tokens_) at_ += static_cast<int64_t>(utf8_length(delta.content));
+  for (const PositionLogprobs& p : delta.logprobs) at_ += text_length(p);
+  return here;
+}
+
 void Answer::add(Delta&& delta) {
-  if (logprobs.empty() && delta.logprobs.empty()) {
-    echo_chars += static_cast<int64_t>(utf8_length(delta.content));
-  }
+  const int64_t offset = offset_.take(delta);
+  if (logprobs.empty()) first_offset = offset;
   content += delta.content;
   reasoning += delta.reasoning;
   std::move(delta.tool_calls.begin(), delta.tool_calls.end(), std::back_inserter(tool_calls));
   std::move(delta.logprobs.begin(), delta.logprobs.end(), std::back_inserter(logprobs));
+}
+
+double Answer::mean_logprob() const {
+  double sum = 0;
+  for (const PositionLogprobs& p : logprobs) sum += p.chosen.logprob;
+  return logprobs.empty() ? 0 : sum / static_cast<double>(logprobs.size());
 }
 
 std::string_view finish_reason_text(FinishReason reason) {
@@ -111,41 +148,46 @@ std::string_view finish_reason_text(FinishReason reason) {
   return "stop";
 }
 
-std::string chat_completion(const AnswerHead& head, const Answer& answer, bool logprobs) {
-  Object message = {{"role", "assistant"}};
-  const bool only_calls = answer.content.empty() && !answer.tool_calls.empty();
-  message.emplace_back("content", only_calls ? Value() : Value(answer.content));
-  if (!answer.reasoning.empty()) message.emplace_back("reasoning_content", answer.reasoning);
-  if (!answer.tool_calls.empty()) {
-    Array calls;
-    for (const ToolCall& call : answer.tool_calls) calls.emplace_back(tool_call_object(call));
-    message.emplace_back("tool_calls", std::move(calls));
+std::string chat_completion(const AnswerHead& head, std::span<const Answer> answers,
+                            const Usage& usage, bool logprobs) {
+  Array choices;
+  for (const Answer& answer : answers) {
+    Object message = {{"role", "assistant"}};
+    const bool only_calls = answer.content.empty() && !answer.tool_calls.empty();
+    message.emplace_back("content", only_calls ? Value() : Value(answer.content));
+    if (!answer.reasoning.empty()) message.emplace_back("reasoning_content", answer.reasoning);
+    if (!answer.tool_calls.empty()) {
+      Array calls;
+      for (const ToolCall& call : answer.tool_calls) calls.emplace_back(tool_call_object(call));
+      message.emplace_back("tool_calls", std::move(calls));
+    }
+    message.emplace_back("refusal", nullptr);
+    choices.emplace_back(Object{{"index", static_cast<int64_t>(choices.size())},
+                                {"message", std::move(message)},
+                                {"logprobs", logprobs ? chat_logprobs(answer.logprobs) : Value()},
+                                {"finish_reason", finish_reason_text(answer.reason)}});
   }
-  message.emplace_back("refusal", nullptr);
-  Object choice = {{"index", 0},
-                   {"message", std::move(message)},
-                   {"logprobs", logprobs ? chat_logprobs(answer.logprobs) : Value()},
-                   {"finish_reason", finish_reason_text(answer.reason)}};
-  Object body = envelope(head, "chat.completion");
-  body.emplace_back("choices", Array{std::move(choice)});
-  body.emplace_back("usage", usage_object(answer.usage));
-  return json::dump(std::move(body));
+  return body_of(head, "chat.completion", std::move(choices), usage);
 }
 
-std::string text_completion(const AnswerHead& head, const Answer& answer, bool logprobs) {
-  Object choice = {
-      {"index", 0},
-      {"text", answer.content},
-      {"logprobs", logprobs ? text_logprobs(answer.logprobs, answer.echo_chars) : Value()},
-      {"finish_reason", finish_reason_text(answer.reason)}};
-  Object body = envelope(head, "text_completion");
-  body.emplace_back("choices", Array{std::move(choice)});
-  body.emplace_back("usage", usage_object(answer.usage));
-  return json::dump(std::move(body));
+std::string text_completion(const AnswerHead& head, std::span<const Answer> answers,
+                            const Usage& usage, bool logprobs) {
+  Array choices;
+  for (const Answer& answer : answers) {
+    Value told = logprobs ? text_logprobs(answer.logprobs, answer.first_offset) : Value();
+    choices.emplace_back(Object{{"index", static_cast<int64_t>(choices.size())},
+                                {"text", answer.content},
+                                {"logprobs", std::move(told)},
+                                {"finish_reason", finish_reason_text(answer.reason)}});
+  }
+  return body_of(head, "text_completion", std::move(choices), usage);
 }
 
-ChunkWriter::ChunkWriter(AnswerHead head, bool chat, bool include_usage)
-    : head_(std::move(head)), chat_(chat), include_usage_(include_usage) {}
+ChunkWriter::ChunkWriter(AnswerHead head, bool chat, bool include_usage, int answers)
+    : head_(std::move(head)),
+      chat_(chat),
+      include_usage_(include_usage),
+      states_(static_cast<size_t>(answers)) {}
 
 std::string ChunkWriter::chunk(Value choice) const {
   Object body = envelope(head_, chat_ ? "chat.completion.chunk" : "text_completion");
@@ -154,9 +196,9 @@ std::string ChunkWriter::chunk(Value choice) const {
   return json::dump(std::move(body));
 }
 
-std::string ChunkWriter::begin() const {
+std::string ChunkWriter::begin(int index) const {
   if (!chat_) return {};
-  return chunk(Object{{"index", 0},
+  return chunk(Object{{"index", index},
                       {"delta", Object{{"role", "assistant"}, {"content", ""}}},
                       {"logprobs", nullptr},
                       {"finish_reason", nullptr}});
@@ -164,19 +206,20 @@ std::string ChunkWriter::begin() const {
 
 std::vector<std::string> ChunkWriter::delta(const Delta& d) {
   std::vector<std::string> out;
+  State& state = states_.at(static_cast<size_t>(d.index));
   if (!chat_) {
     if (d.content.empty() && d.logprobs.empty()) return out;
-    Value logprobs = d.logprobs.empty() ? Value() : text_logprobs(d.logprobs, text_chars_);
-    text_chars_ += static_cast<int64_t>(utf8_length(d.content));
-    out.push_back(chunk(Object{{"index", 0},
-                               {"text", d.content},
-                               {"logprobs", std::move(logprobs)},
-                               {"finish_reason", nullptr}}));
+    const int64_t offset = state.offset.take(d);
+    out.push_back(
+        chunk(Object{{"index", d.index},
+                     {"text", d.content},
+                     {"logprobs", d.logprobs.empty() ? Value() : text_logprobs(d.logprobs, offset)},
+                     {"finish_reason", nullptr}}));
     return out;
   }
   Value logprobs = d.logprobs.empty() ? Value() : chat_logprobs(d.logprobs);
   const auto add = [&](Object fields) {
-    out.push_back(chunk(Object{{"index", 0},
+    out.push_back(chunk(Object{{"index", d.index},
                                {"delta", std::move(fields)},
                                {"logprobs", std::exchange(logprobs, Value())},
                                {"finish_reason", nullptr}}));
@@ -186,7 +229,7 @@ std::vector<std::string> ChunkWriter::delta(const Delta& d) {
   }
   if (!d.content.empty()) add({{"content", d.content}});
   for (const ToolCall& call : d.tool_calls) {
-    Object entry = {{"index", tool_calls_++}};
+    Object entry = {{"index", state.tool_calls++}};
     for (auto& field : tool_call_object(call)) entry.push_back(std::move(field));
     add({{"tool_calls", Array{std::move(entry)}}});
   }
@@ -194,8 +237,8 @@ std::vector<std::string> ChunkWriter::delta(const Delta& d) {
   return out;
 }
 
-std::string ChunkWriter::end(FinishReason reason) const {
-  Object choice = {{"index", 0}};
+std::string ChunkWriter::end(int index, FinishReason reason) const {
+  Object choice = {{"index", index}};
   if (chat_) {
     choice.emplace_back("delta", Object{});
   } else {
@@ -207,10 +250,7 @@ std::string ChunkWriter::end(FinishReason reason) const {
 }
 
 std::string ChunkWriter::usage(const Usage& usage) const {
-  Object body = envelope(head_, chat_ ? "chat.completion.chunk" : "text_completion");
-  body.emplace_back("choices", Array{});
-  body.emplace_back("usage", usage_object(usage));
-  return json::dump(std::move(body));
+  return body_of(head_, chat_ ? "chat.completion.chunk" : "text_completion", {}, usage);
 }
 
 std::string error_body(const Error& error, std::string_view code) {

@@ -18,6 +18,18 @@ struct AnswerHead {
   std::string model;
 };
 
+/// Where the next token's text begins, in characters: the older form of logprobs tells it. Tokens
+/// whose bytes are no whole characters make it approximate.
+class TextOffset {
+ public:
+  /// The offset of `delta`'s first token; moves past the delta.
+  int64_t take(const engine_api::Delta& delta);
+
+ private:
+  int64_t at_ = 0;
+  bool has_tokens_ = false;
+};
+
 /// An answer, collected from its events.
 struct Answer {
   std::string content;
@@ -25,45 +37,54 @@ struct Answer {
   std::vector<engine_api::ToolCall> tool_calls;
   std::vector<engine_api::PositionLogprobs> logprobs;
   engine_api::FinishReason reason = engine_api::FinishReason::stop;
-  engine_api::Usage usage;
-  int64_t echo_chars = 0;  ///< of the content, in front of the first token's text
+  int64_t first_offset = 0;  ///< where the first token of `logprobs` begins
 
   void add(engine_api::Delta&& delta);
+  /// Of the tokens, for comparing answers; 0 without any.
+  double mean_logprob() const;
+
+ private:
+  TextOffset offset_;
 };
 
 /// "stop", "length" or "tool_calls"; a cancelled answer says "stop".
 std::string_view finish_reason_text(engine_api::FinishReason reason);
 
-/// The body of a complete chat answer. With DeepSeek's `reasoning_content` and its counts of cached
+/// The body of complete chat answers. With DeepSeek's `reasoning_content` and its counts of cached
 /// and reasoning tokens in `usage`. Source: OpenAI API reference; DeepSeek API docs.
-std::string chat_completion(const AnswerHead& head, const Answer& answer, bool logprobs);
-/// The body of a complete text answer.
-std::string text_completion(const AnswerHead& head, const Answer& answer, bool logprobs);
+std::string chat_completion(const AnswerHead& head, std::span<const Answer> answers,
+                            const engine_api::Usage& usage, bool logprobs);
+/// The body of complete text answers.
+std::string text_completion(const AnswerHead& head, std::span<const Answer> answers,
+                            const engine_api::Usage& usage, bool logprobs);
 
-/// Writes one answer as the JSON texts of a stream: begin, any number of deltas, end, and usage if
-/// it was asked for. Each text goes into one server-sent event (protocol/sse.h).
+/// Writes answers as the JSON texts of a stream: begin, any number of deltas and end for each, and
+/// at last usage if it was asked for. Each text goes into one server-sent event (protocol/sse.h).
 class ChunkWriter {
  public:
   /// With `include_usage`, every chunk but the last says `"usage":null`.
-  ChunkWriter(AnswerHead head, bool chat, bool include_usage);
+  ChunkWriter(AnswerHead head, bool chat, bool include_usage, int answers = 1);
 
   /// The chunk that gives the role; empty for text completions, which have none.
-  std::string begin() const;
+  std::string begin(int index) const;
   /// Chunks of new text: none when the delta holds nothing that shows.
   std::vector<std::string> delta(const engine_api::Delta& delta);
   /// The chunk that says why the answer ended.
-  std::string end(engine_api::FinishReason reason) const;
+  std::string end(int index, engine_api::FinishReason reason) const;
   /// The last chunk, without choices.
   std::string usage(const engine_api::Usage& usage) const;
 
  private:
+  struct State {
+    int64_t tool_calls = 0;
+    TextOffset offset;
+  };
   std::string chunk(json::Value choice) const;
 
   AnswerHead head_;
   bool chat_;
   bool include_usage_;
-  int64_t tool_calls_ = 0;
-  int64_t text_chars_ = 0;
+  std::vector<State> states_;  ///< of the answers
 };
 
 /// {"error":{message, type, param, code, hint}}; param and hint are null when empty.

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "json/json.h"
 
 namespace hadal::protocol {
@@ -27,13 +29,14 @@ Answer some_answer() {
   answer.add({.reasoning = "hm", .tool_calls = {}, .logprobs = {}});
   answer.add({.content = "Hi", .reasoning = {}, .tool_calls = {}, .logprobs = {}});
   answer.add({.content = "!", .reasoning = {}, .tool_calls = {}, .logprobs = {}});
-  answer.usage = {
-      .prompt_tokens = 10, .cached_tokens = 4, .completion_tokens = 3, .reasoning_tokens = 1};
   return answer;
 }
 
+constexpr engine_api::Usage kUsage{
+    .prompt_tokens = 10, .cached_tokens = 4, .completion_tokens = 3, .reasoning_tokens = 1};
+
 TEST(ChatCompletionTest, HasWhatClientsRead) {
-  const json::Value body = parsed(chat_completion(kHead, some_answer(), false));
+  const json::Value body = parsed(chat_completion(kHead, {{some_answer()}}, kUsage, false));
   EXPECT_EQ(*body.string_at("object"), "chat.completion");
   const json::Value& message = *choice(body).find("message");
   EXPECT_EQ(*message.string_at("content"), "Hi!");
@@ -51,7 +54,7 @@ TEST(ChatCompletionTest, ToolCallsHaveNullContent) {
   Answer answer;
   answer.add({.content = {}, .reasoning = {}, .tool_calls = {{"c", "f", "{}"}}, .logprobs = {}});
   answer.reason = FinishReason::tool_calls;
-  const std::string text = chat_completion(kHead, answer, false);
+  const std::string text = chat_completion(kHead, {{answer}}, {}, false);
   EXPECT_NE(text.find(R"("content":null)"), std::string::npos);
   EXPECT_NE(text.find(R"("finish_reason":"tool_calls")"), std::string::npos);
   EXPECT_NE(text.find(R"({"id":"c","type":"function","function":{"name":"f","arguments":"{}"}})"),
@@ -64,20 +67,50 @@ TEST(ChatCompletionTest, LogprobsKeepRawBytes) {
               .reasoning = {},
               .tool_calls = {},
               .logprobs = {{.chosen = {1, "\xe2\x82", -0.5f}, .top = {{1, "\xe2\x82", -0.5f}}}}});
-  const json::Value body = parsed(chat_completion(kHead, answer, true));
+  const json::Value body = parsed(chat_completion(kHead, {{answer}}, {}, true));
   const json::Value& first = choice(body).find("logprobs")->find("content")->as_array().at(0);
   EXPECT_EQ(first.find("bytes")->as_array().size(), 2u);
   EXPECT_EQ(*first.double_at("logprob"), -0.5);
   EXPECT_EQ(first.find("top_logprobs")->as_array().size(), 1u);
-  const json::Value old = parsed(text_completion(kHead, answer, true));
+  const json::Value old = parsed(text_completion(kHead, {{answer}}, {}, true));
   EXPECT_EQ(choice(old).find("logprobs")->find("tokens")->as_array().size(), 1u);
+}
+
+TEST(TextCompletionTest, OffsetsFollowTheText) {
+  // An echoed prompt with a special token in front, which is no text, and an answer.
+  Answer answer;
+  answer.add({.content = "ab",
+              .logprobs = {{.chosen = {1, "<bos>", std::nanf("")}, .in_text = false},
+                           {.chosen = {2, "ab", -1.0f}, .top = {{3, "x", -0.5f}}}}});
+  answer.add({.content = "c", .logprobs = {{.chosen = {4, "c", -2.0f}}}});
+  const json::Value body = parsed(text_completion(kHead, {{answer}}, {}, true));
+  const json::Value& told = *choice(body).find("logprobs");
+  EXPECT_EQ(json::dump(*told.find("text_offset")), "[0,0,2]");
+  EXPECT_EQ(json::dump(*told.find("token_logprobs")), "[null,-1.0,-2.0]");
+  EXPECT_EQ(json::dump(*told.find("top_logprobs")), R"([null,{"x":-0.5,"ab":-1.0},{}])");
+  // An echoed prompt without logprobs of its own.
+  Answer plain;
+  plain.add({.content = "prompt"});
+  plain.add({.content = "c", .logprobs = {{.chosen = {4, "c", -2.0f}}}});
+  EXPECT_EQ(plain.first_offset, 6);
+  ChunkWriter writer(kHead, false, false, 2);
+  const std::string first =
+      writer.delta({.index = 1, .content = "ab", .logprobs = answer.logprobs}).at(0);
+  EXPECT_NE(first.find(R"("text_offset":[0,0,2])"), std::string::npos) << first;
+}
+
+TEST(ChatCompletionTest, NumbersSeveralAnswers) {
+  const Answer two[] = {some_answer(), some_answer()};
+  const json::Value body = parsed(chat_completion(kHead, two, kUsage, false));
+  EXPECT_EQ(*body.find("choices")->as_array().at(1).int_at("index"), 1);
+  EXPECT_EQ(*body.find("usage")->int_at("prompt_tokens"), 10);
 }
 
 TEST(ChunkWriterTest, WritesAChatStream) {
   ChunkWriter writer(kHead, true, true);
-  const json::Value first = parsed(writer.begin());
+  const json::Value first = parsed(writer.begin(0));
   EXPECT_EQ(*choice(first).find("delta")->string_at("role"), "assistant");
-  EXPECT_NE(writer.begin().find(R"("usage":null)"), std::string::npos);
+  EXPECT_NE(writer.begin(0).find(R"("usage":null)"), std::string::npos);
   EXPECT_TRUE(writer.delta({}).empty());
   auto chunks = writer.delta({.content = {}, .reasoning = "r", .tool_calls = {}, .logprobs = {}});
   ASSERT_EQ(chunks.size(), 1u);
@@ -90,7 +123,8 @@ TEST(ChunkWriterTest, WritesAChatStream) {
   EXPECT_EQ(
       *choice(parsed(chunks[1])).find("delta")->find("tool_calls")->as_array()[0].int_at("index"),
       1);
-  EXPECT_EQ(*choice(parsed(writer.end(FinishReason::length))).string_at("finish_reason"), "length");
+  EXPECT_EQ(*choice(parsed(writer.end(0, FinishReason::length))).string_at("finish_reason"),
+            "length");
   const json::Value usage = parsed(writer.usage({.prompt_tokens = 2}));
   EXPECT_TRUE(usage.find("choices")->as_array().empty());
   EXPECT_EQ(*usage.find("usage")->int_at("prompt_tokens"), 2);
@@ -98,7 +132,7 @@ TEST(ChunkWriterTest, WritesAChatStream) {
 
 TEST(ChunkWriterTest, WritesATextStream) {
   ChunkWriter writer(kHead, false, false);
-  EXPECT_EQ(writer.begin(), "");
+  EXPECT_EQ(writer.begin(0), "");
   const auto chunks =
       writer.delta({.content = "t", .reasoning = {}, .tool_calls = {}, .logprobs = {}});
   ASSERT_EQ(chunks.size(), 1u);

@@ -172,6 +172,13 @@ Result<int32_t> Sampler::sample(std::span<float> logits, engine_api::PositionLog
   return token;
 }
 
+void Sampler::measure(std::span<const float> logits, int32_t token,
+                      engine_api::PositionLogprobs& out) {
+  CHECK(logits.size() == impl_->raw.size(), "a sampler without logprobs");
+  std::ranges::copy(logits, impl_->raw.begin());
+  impl_->measure(token, out);
+}
+
 int32_t Sampler::Impl::draw(std::span<const float> logits, float largest) {
   weigh(logits, largest, static_cast<float>(params.temperature), weights);
   if (params.top_k > 0) {

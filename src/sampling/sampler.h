@@ -45,6 +45,9 @@ class Sampler {
   /// penalties and temperature. Errors: those of processors; internal when no logit is a number
   /// above -infinity.
   Result<int32_t> sample(std::span<float> logits, engine_api::PositionLogprobs* logprobs = nullptr);
+  /// What the model itself thought of `token`, which came from elsewhere, and the most likely ones;
+  /// for a sampler that was asked for logprobs.
+  void measure(std::span<const float> logits, int32_t token, engine_api::PositionLogprobs& out);
   /// Tells that `token` became part of the answer.
   void accept(int32_t token);
 

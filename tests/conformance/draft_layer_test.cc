@@ -94,13 +94,17 @@ struct Computed {
   int64_t vocab() const { return model->config().vocab; }
   int64_t width() const { return model->hidden_width(); }
 
-  // Logits and hidden states of all tokens, in steps of `chunk`.
-  void forward(const std::vector<int32_t>& tokens, int64_t chunk) {
+  // Logits, hidden states unless `without`, and last states of all tokens, in steps of `chunk`.
+  void forward(const std::vector<int32_t>& tokens, int64_t chunk, bool without = false) {
+    const int64_t d = model->config().hidden;
     logits.assign(tokens.size() * static_cast<size_t>(vocab()), 0);
     hidden.assign(tokens.size() * static_cast<size_t>(width()), 0);
+    last.assign(tokens.size() * static_cast<size_t>(d), 0);
     in_steps(tokens, chunk, [&](int64_t at, int64_t n) {
       model->forward(batch.view(), kv->views(), batch.logit_rows(), rows(logits, vocab(), at, n),
-                     rows(hidden, width(), at, n));
+                     {.hidden = without ? kernels::Mat{} : rows(hidden, width(), at, n),
+                      .rows = batch.logit_rows(),
+                      .last = rows(last, d, at, n)});
     });
   }
   // The guesses after each pair of a hidden state and the next token.
@@ -141,7 +145,7 @@ struct Computed {
   std::optional<kvcache::KvCache> kv;
   std::vector<int32_t> pages;
   model::StepBatch batch;
-  std::vector<float> logits, hidden, guesses, next;
+  std::vector<float> logits, hidden, last, guesses, next;
 };
 
 void expect_near(std::span<const float> got, std::span<const float> want, float bound) {
@@ -206,7 +210,12 @@ TEST_P(DraftLayerTest, V3GuessesAsDefined) {
   run.forward(tokens, 31);
   const double eps = *checkpoint->config().double_or("rms_norm_eps", 0);
 
-  // A hidden state is what the head reads.
+  // A hidden state is what the head reads, and the last state, whichever of them are wanted.
+  EXPECT_EQ(run.last, run.hidden);
+  Computed other(*checkpoint);
+  other.forward(tokens, 31, true);
+  expect_near(other.last, run.last, 1e-6f);
+  expect_near(other.logits, run.logits, 1e-5f);
   const std::vector<float> head = floats_of(*checkpoint, "lm_head.weight");
   const std::vector<double> state(run.hidden.begin(), run.hidden.begin() + d);
   const std::vector<double> first = times(head, state);
@@ -272,6 +281,10 @@ TEST(DraftLayerTest, V4GuessesAsDefined) {
   std::vector<int32_t> next = some_tokens(run.vocab());
   run.forward(next, 31);
   EXPECT_NE(run.hidden[0], run.hidden[d]) << "streams of the model differ";
+  const std::vector<float> head = floats_of(*checkpoint, "head.weight");
+  const auto first = times(head, std::vector<double>(run.last.begin(), run.last.begin() + d));
+  expect_near(std::span(run.logits).first(first.size()),
+              std::vector<float>(first.begin(), first.end()), 1e-4f);
   run.hidden.clear();
   for (int64_t t = 0; t < kTokens; ++t) {
     const auto one = random_floats(static_cast<int64_t>(d), 2, 0, 100 + static_cast<uint64_t>(t));

@@ -109,8 +109,8 @@ TEST_P(InvarianceTest, BitsDoNotDependOnSteps) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Goldens, InvarianceTest, testing::ValuesIn(golden_paths()),
-                         [](const auto& info) {
-                           std::string name = fs::path(info.param).filename().string();
+                         [](const auto& golden) {
+                           std::string name = fs::path(golden.param).filename().string();
                            std::ranges::replace_if(
                                name, [](char c) { return std::isalnum(c) == 0; }, '_');
                            return name;

@@ -109,11 +109,116 @@ test("the same seed gives the same text", { skip: fake }, async () => {
   assert.deepEqual(a.choices[0].message, b.choices[0].message);
 });
 
+test("n answers share a prompt and have seeds of their own", async () => {
+  const request = { ...short, n: 3, temperature: 1, seed: 7 };
+  const one = await chat({ ...request, n: 1 });
+  const answer = await chat(request);
+  const contents = answer.choices.map(c => c.message.content);
+  assert.deepEqual(answer.choices.map(c => c.index), [0, 1, 2]);
+  assert.equal(answer.usage.prompt_tokens, one.usage.prompt_tokens);
+  assert.equal(contents[0], one.choices[0].message.content);
+  if (!fake) assert.ok(new Set(contents).size > 1, "seeds differ");
+  const streamed = ["", "", ""], reasons = [];
+  for await (const chunk of await chat({ ...request, stream: true })) {
+    const { index, delta, finish_reason } = chunk.choices[0];
+    streamed[index] += delta.content ?? "";
+    if (finish_reason) reasons[index] = finish_reason;
+  }
+  assert.deepEqual(streamed, contents);
+  assert.deepEqual(reasons, answer.choices.map(c => c.finish_reason));
+});
+
+test("several prompts are completed at once", async () => {
+  const create = more => client.completions.create(
+    { model, max_tokens: 6, temperature: 0, ...more });
+  const prompts = ["The sea is", "Once upon a time"];
+  const both = await create({ prompt: prompts, n: 2 });
+  assert.deepEqual(both.choices.map(c => c.index), [0, 1, 2, 3]);
+  for (const i of [0, 1]) {
+    const alone = await create({ prompt: prompts[i] });
+    for (const j of [0, 1]) assert.equal(both.choices[2 * i + j].text, alone.choices[0].text);
+  }
+  const best = await create({ prompt: prompts[0], best_of: 3, temperature: 1 });
+  assert.equal(best.choices.length, 1);
+  await assert.rejects(create({ prompt: "a", n: 3, best_of: 2 }), e => e.param === "best_of");
+});
+
 test("logprobs come one per token", { skip: fake }, async () => {
   const answer = await client.completions.create(
     { model, prompt: "The sea is", max_tokens: 4, logprobs: 2, temperature: 0, ignore_eos: true });
   assert.equal(answer.choices[0].logprobs.tokens.length, answer.usage.completion_tokens);
   for (const p of answer.choices[0].logprobs.token_logprobs) assert.ok(p <= 0);
+});
+
+test("text is split into tokens and put together again", async () => {
+  const split = body => client.post("/tokenize", { body: { model, ...body } });
+  const join = tokens => client.post("/detokenize", { body: { model, tokens } });
+  const text = "The sea is deep, \u6df1\u6d77.";
+  const { tokens, count } = await split({ content: text });
+  assert.equal(tokens.length, count);
+  assert.equal((await join(tokens)).content, text);
+  const pieces = await split({ content: "The sea", with_pieces: true });
+  assert.equal(pieces.tokens.map(t => t.piece).join(""), "The sea");
+  const strings = await split({ prompt: "The sea", return_token_strs: true });
+  assert.equal(strings.token_strs.length, strings.count);
+  const asked = await split({ messages: hello });
+  if (!fake) assert.equal(asked.count, (await chat(short)).usage.prompt_tokens);
+  await assert.rejects(split({}), e => e.status === 400 && e.param === "content");
+});
+
+test("texts become embeddings of length 1", async () => {
+  const create = more => client.embeddings.create({ model, ...more });
+  const input = ["a whale in the sea", "b", "a whale in the sea"];
+  const both = await create({ input });  // the client asks for base64 and decodes it
+  assert.deepEqual(both.data.map(d => d.index), [0, 1, 2]);
+  const length = v => Math.hypot(...v);
+  for (const { embedding } of both.data) assert.ok(Math.abs(length(embedding) - 1) < 1e-4);
+  assert.deepEqual(both.data[0].embedding, both.data[2].embedding);
+  assert.notDeepEqual(both.data[0].embedding, both.data[1].embedding);
+  assert.equal(both.usage.total_tokens, both.usage.prompt_tokens);
+  const floats = await create({ input: input[0], encoding_format: "float" });
+  const all = floats.data[0].embedding;
+  all.forEach((v, i) => assert.ok(Math.abs(v - both.data[0].embedding[i]) < 0.02));
+  const cut = (await create({ input: input[0], dimensions: 2 })).data[0].embedding;
+  assert.equal(cut.length, 2);
+  assert.ok(Math.abs(cut[0] - all[0] / length(all.slice(0, 2))) < 0.02);
+  const param = name => e => e.status === 400 && e.param === name;
+  await assert.rejects(create({ input: "a", dimensions: 1 << 20 }), param("dimensions"));
+  await assert.rejects(create({ input: [] }), param("input"));
+  if (fake) return;
+  const { tokens } = await client.post("/tokenize", { body: { prompt: input[0] } });
+  const ids = await create({ input: tokens, encoding_format: "float", pooling: "last" });
+  const text = await create({ input: input[0], encoding_format: "float", pooling: "last" });
+  assert.equal(ids.usage.prompt_tokens, tokens.length);
+  ids.data[0].embedding.forEach((v, i) =>
+    assert.ok(Math.abs(v - text.data[0].embedding[i]) < 0.02));
+});
+
+test("prompts are scored, as evaluation harnesses do", { skip: fake }, async () => {
+  const tokens = (await client.post("/tokenize", { body: { content: "The sea is deep." } })).tokens;
+  const request = { model, prompt: [tokens, tokens.slice(0, 2)], echo: true, logprobs: 1,
+    temperature: 0 };
+  const scored = await client.completions.create({ ...request, max_tokens: 0 });
+  const { token_logprobs, top_logprobs, text_offset, tokens: strings } = scored.choices[0].logprobs;
+  assert.equal(scored.choices[0].text, "The sea is deep.");
+  assert.equal(strings.join(""), "The sea is deep.");
+  assert.deepEqual(text_offset.map((at, i) => scored.choices[0].text.slice(at, text_offset[i + 1])),
+    strings);
+  assert.equal(token_logprobs.length, tokens.length);
+  assert.equal(token_logprobs[0], null);
+  assert.equal(top_logprobs[0], null);
+  for (let i = 1; i < tokens.length; ++i) {
+    assert.ok(token_logprobs[i] <= Math.max(...Object.values(top_logprobs[i])));
+  }
+  assert.equal(scored.choices[1].logprobs.tokens.length, 2);
+  assert.equal(scored.usage.completion_tokens, 0);
+  const more = await client.completions.create(
+    { ...request, prompt: tokens, max_tokens: 1, ignore_eos: true, stream: true });
+  let count = 0;
+  for await (const chunk of more) count += chunk.choices[0].logprobs?.tokens.length ?? 0;
+  assert.equal(count, tokens.length + 1);
+  await assert.rejects(client.completions.create({ model, prompt: "a", max_tokens: 0 }),
+    e => e.status === 400 && e.param === "max_tokens");
 });
 
 test("several requests at once are all answered", async () => {
@@ -135,6 +240,67 @@ test("tool calls and reasoning keep their places", { skip: !fake }, async () => 
   const thought = await chat(ask("think"));
   assert.equal(thought.choices[0].message.reasoning_content, "Let me see.");
   assert.equal(thought.usage.completion_tokens_details.reasoning_tokens, 1);
+});
+
+test("settings of DeepSeek and vLLM reach the model", { skip: !fake }, async () => {
+  const settings = async (more, last = {}) => {
+    const message = { role: "user", content: "settings", ...last };
+    const answer = await chat({ model, messages: [{ role: "user", content: "hi" }, message],
+      ...more });
+    return JSON.parse(answer.choices[0].message.content);
+  };
+  assert.equal((await settings({})).thinking, "automatic");
+  assert.equal((await settings({ thinking: { type: "enabled" } })).thinking, "on");
+  assert.equal((await settings({ thinking: { type: "disabled" } })).thinking, "off");
+  const kwargs = chat_template_kwargs => settings({ chat_template_kwargs });
+  assert.equal((await kwargs({ thinking: true })).thinking, "on");
+  assert.equal((await kwargs({ enable_thinking: false })).thinking, "off");
+  for (const [asked, told] of [["minimal", "low"], ["low", "low"], ["medium", "high"],
+    ["high", "high"], ["xhigh", "high"], ["max", "max"]]) {
+    assert.equal((await settings({ reasoning_effort: asked })).reasoning_effort, told);
+  }
+  assert.equal((await settings({ reasoning_effort: "none" })).thinking, "off");
+  const begun = { role: "assistant", prefix: true, reasoning_content: "So far" };
+  const prefixed = await settings({}, begun);
+  assert.equal(prefixed.prefix, true);
+  assert.equal(prefixed.reasoning_content, "So far");
+  const vllms = { continue_final_message: true, add_generation_prompt: false };
+  assert.equal((await settings(vllms, { role: "assistant" })).prefix, true);
+  const who = await settings({ user: "old", safety_identifier: "new", priority: -5, seed: 9 });
+  assert.deepEqual([who.user, who.priority, who.seed], ["new", -5, 9]);
+  assert.equal((await settings({ user_id: "u" })).user, "u");
+  assert.equal((await settings({ logprobs: true, top_logprobs: 3 })).logprobs, 3);
+  const fim = await client.completions.create({ model, prompt: "settings", suffix: "after" });
+  assert.equal(JSON.parse(fim.choices[0].text).suffix, "after");
+  const beta = new OpenAI({ baseURL: `${url}/beta`, apiKey: "none" });
+  const there = await beta.completions.create({ model, prompt: "settings", suffix: "after" });
+  assert.equal(JSON.parse(there.choices[0].text).suffix, "after");
+  await assert.rejects(chat({ ...short, priority: 1e9 }), e => e.param === "priority");
+  await assert.rejects(chat({ ...short, user: "x".repeat(513) }), e => e.param === "user");
+  await assert.rejects(chat({ ...short, thinking: { type: "maybe" } }),
+    e => e.param === "thinking.type");
+});
+
+test("a real model goes on where the assistant began", { skip: fake }, async () => {
+  const messages = [{ role: "user", content: "Who are you?" }];
+  const whole = (await chat({ ...short, messages })).choices[0].message.content;
+  const content = whole.slice(0, whole.indexOf(" ", 8));
+  const rest = await chat({ ...short,
+    messages: [...messages, { role: "assistant", content, prefix: true }] });
+  assert.ok(whole.startsWith(content + rest.choices[0].message.content.slice(0, 8)), whole);
+  await assert.rejects(chat({ ...short, messages: [...messages, { role: "assistant", content }] }),
+    e => e.status === 400 && e.param === "messages[1].role");
+});
+
+test("chat logprobs come one per token, with the most likely", { skip: fake }, async () => {
+  const answer = await chat({ ...short, logprobs: true, top_logprobs: 2, ignore_eos: true });
+  const { content } = answer.choices[0].logprobs;
+  assert.equal(content.length, answer.usage.completion_tokens);
+  for (const t of content) {
+    assert.equal(t.top_logprobs.length, 2);
+    assert.equal(t.token, t.top_logprobs[0].token, "greedy");
+    assert.deepEqual(Buffer.from(t.bytes).toString(), t.token);
+  }
 });
 
 const depths = {
@@ -218,7 +384,8 @@ test("errors say what is wrong", async () => {
   });
   await rejects(chat({ ...short, temperature: 9 }), 400, "invalid_argument", "temperature");
   await rejects(chat({ ...short, messages: [] }), 400, "invalid_argument", "messages");
-  await rejects(chat({ ...short, n: 2 }), 400, "invalid_argument", "n");
+  await rejects(chat({ ...short, n: 0 }), 400, "invalid_argument", "n");
+  await rejects(chat({ ...short, n: 1000 }), 400, "invalid_argument", "n");
   const choice = { ...short, tool_choice: "required" };
   await rejects(chat(choice), 400, "invalid_argument", "tool_choice");
   if (!fake) {
@@ -240,6 +407,14 @@ test("errors say what is wrong", async () => {
   const unknown = { ...short, model: "no-such-model" };
   await rejects(chat(unknown), 404, "not_found", "model");
   await rejects(chat({ ...unknown, stream: true }), 404, "not_found", "model");
+});
+
+test("what a model cannot do is the client's error", { skip: fake }, async () => {
+  const unsupported = param =>
+    e => e.status === 400 && e.code === "unsupported" && e.param === param;
+  await assert.rejects(client.completions.create({ model, prompt: "a", suffix: "b" }),
+    unsupported("suffix"));
+  await assert.rejects(chat({ ...short, thinking: { type: "enabled" } }), unsupported("thinking"));
 });
 
 test("errors of HTTP have the API's form", async () => {

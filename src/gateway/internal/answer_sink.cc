@@ -1,7 +1,10 @@
 #include "gateway/internal/answer_sink.h"
 
+#include <algorithm>
+#include <iterator>
 #include <mutex>
 #include <variant>
+#include <vector>
 
 #include "protocol/sse.h"
 
@@ -19,24 +22,21 @@ std::string_view reason_word(FinishReason reason) {
   return reason == FinishReason::cancelled ? "cancelled" : protocol::finish_reason_text(reason);
 }
 
-/// What a client is told that did not cancel, but whose request was.
-Error stopped_error() {
-  return unavailable("the server stopped before the answer was complete; try again");
-}
-
-/// Answers once, when the answer is complete.
+/// Answers once, when all answers are complete.
 class WholeSink final : public AnswerSink {
  public:
-  using AnswerSink::AnswerSink;
+  WholeSink(std::unique_ptr<Call> call, AnswerForm form)
+      : AnswerSink(std::move(call), std::move(form)),
+        answers_(static_cast<size_t>(form_.prompts * form_.choices)),
+        left_(answers_.size()) {}
 
-  void begin() override {}
   void refuse(const Error& error) override { call_->respond(error); }
 
   void on_event(Event&& event) override {
     if (auto* delta = std::get_if<Delta>(&event)) {
-      call_->on_delta();
+      call_->on_delta(delta->index);
       name_tool_calls(*delta);
-      answer_.add(std::move(*delta));
+      answers_.at(static_cast<size_t>(delta->index)).add(std::move(*delta));
     } else if (const auto* finished = std::get_if<Finished>(&event)) {
       finish(*finished);
     } else if (const auto* failed = std::get_if<Failed>(&event)) {
@@ -47,20 +47,39 @@ class WholeSink final : public AnswerSink {
 
  private:
   void finish(const Finished& finished) {
-    call_->set_usage(finished.usage, reason_word(finished.reason));
-    if (finished.reason == FinishReason::cancelled) {
+    call_->count_answer(reason_word(finished.reason));
+    const bool cancelled = finished.reason == FinishReason::cancelled;
+    if (!cancelled) {
+      answers_.at(static_cast<size_t>(finished.index)).reason = finished.reason;
+      if (--left_ > 0) return;
+    }
+    call_->set_usage(finished.usage);
+    if (cancelled) {
       call_->respond(stopped_error());
     } else {
-      answer_.reason = finished.reason;
-      answer_.usage = finished.usage;
+      keep_best();
+      const auto write = form_.chat ? protocol::chat_completion : protocol::text_completion;
       call_->respond(200, "application/json",
-                     form_.chat ? protocol::chat_completion(form_.head, answer_, form_.logprobs)
-                                : protocol::text_completion(form_.head, answer_, form_.logprobs));
+                     write(form_.head, answers_, finished.usage, form_.logprobs));
     }
     call_.reset();
   }
 
-  protocol::Answer answer_;
+  // Of the answers to each prompt the `n` most likely, the best first.
+  void keep_best() {
+    if (form_.n == form_.choices) return;
+    std::vector<protocol::Answer> best;
+    for (auto from = answers_.begin(); from != answers_.end(); from += form_.choices) {
+      std::stable_sort(from, from + form_.choices, [](const auto& a, const auto& b) {
+        return a.mean_logprob() > b.mean_logprob();
+      });
+      std::move(from, from + form_.n, std::back_inserter(best));
+    }
+    answers_ = std::move(best);
+  }
+
+  std::vector<protocol::Answer> answers_;
+  size_t left_;  ///< answers that are not complete
 };
 
 /// Writes server-sent events while the answer grows.
@@ -68,7 +87,8 @@ class StreamSink final : public AnswerSink {
  public:
   StreamSink(std::unique_ptr<Call> call, AnswerForm form)
       : AnswerSink(std::move(call), std::move(form)),
-        writer_(form_.head, form_.chat, form_.include_usage) {}
+        writer_(form_.head, form_.chat, form_.include_usage, answers()),
+        left_(answers()) {}
 
   // The first event may overtake the thread that submitted.
   void begin() override {
@@ -89,20 +109,13 @@ class StreamSink final : public AnswerSink {
     }
     open();
     if (auto* delta = std::get_if<Delta>(&event)) {
-      call_->on_delta();
+      call_->on_delta(delta->index);
       name_tool_calls(*delta);
       std::string text;
       for (const std::string& chunk : writer_.delta(*delta)) text += protocol::sse_event(chunk);
       if (!text.empty()) call_->exchange().write(text);
     } else if (const auto* finished = std::get_if<Finished>(&event)) {
-      call_->set_usage(finished->usage, reason_word(finished->reason));
-      if (finished->reason == FinishReason::cancelled) {
-        end(protocol::sse_event(protocol::error_body(stopped_error())));
-      } else {
-        std::string text = protocol::sse_event(writer_.end(finished->reason));
-        if (form_.include_usage) text += protocol::sse_event(writer_.usage(finished->usage));
-        end(text.append(protocol::kSseDone));
-      }
+      finish(*finished);
     } else if (failed != nullptr) {
       call_->set_status(error_class(failed->error.code).http_status);
       end(protocol::sse_event(protocol::error_body(failed->error)));
@@ -115,8 +128,26 @@ class StreamSink final : public AnswerSink {
     opened_ = true;
     call_->start_stream(
         {.every_ms = form_.keep_alive_ms, .bytes = std::string(protocol::kSseKeepAlive)});
-    const std::string first = writer_.begin();
-    if (!first.empty()) call_->exchange().write(protocol::sse_event(first));
+    std::string text;
+    for (int i = 0; i < answers() && form_.chat; ++i) {
+      text += protocol::sse_event(writer_.begin(i));
+    }
+    if (!text.empty()) call_->exchange().write(text);
+  }
+  void finish(const Finished& finished) {
+    call_->count_answer(reason_word(finished.reason));
+    if (finished.reason == FinishReason::cancelled) {
+      call_->set_usage(finished.usage);
+      return end(protocol::sse_event(protocol::error_body(stopped_error())));
+    }
+    std::string text = protocol::sse_event(writer_.end(finished.index, finished.reason));
+    if (--left_ > 0) {
+      call_->exchange().write(text);
+      return;
+    }
+    call_->set_usage(finished.usage);
+    if (form_.include_usage) text += protocol::sse_event(writer_.usage(finished.usage));
+    end(text.append(protocol::kSseDone));
   }
   void end(const std::string& last) {
     call_->exchange().write(last);
@@ -124,8 +155,11 @@ class StreamSink final : public AnswerSink {
     call_.reset();
   }
 
+  int answers() const { return form_.prompts * form_.choices; }
+
   std::mutex mutex_;
   protocol::ChunkWriter writer_;
+  int left_;  ///< answers that are not complete
   bool opened_ = false;
 };
 

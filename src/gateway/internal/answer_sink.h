@@ -4,6 +4,7 @@
 
 #include "engine_api/backend.h"
 #include "gateway/internal/call.h"
+#include "gateway/internal/response_sink.h"
 #include "protocol/openai_response.h"
 
 namespace hadal::gateway::internal {
@@ -15,20 +16,17 @@ struct AnswerForm {
   bool stream = false;
   bool include_usage = false;
   bool logprobs = false;
+  int prompts = 1;
+  int n = 1;        ///< answers to each prompt that are given
+  int choices = 1;  ///< answers to each prompt that are written
   int64_t keep_alive_ms = 0;
 };
 
-/// Turns the events of one request into its HTTP answer.
-/// Threading: on_event on the backend's thread; the rest on the thread that submits.
-class AnswerSink : public engine_api::EventSink {
+/// Answers of the OpenAI API, one or several, whole or as a stream.
+class AnswerSink : public ResponseSink {
  public:
   AnswerSink(std::unique_ptr<Call> call, AnswerForm form)
       : call_(std::move(call)), form_(std::move(form)) {}
-
-  /// The request was taken: a stream begins, so that keep-alives run while it waits.
-  virtual void begin() = 0;
-  /// The request was not taken: no event will come.
-  virtual void refuse(const Error& error) = 0;
 
  protected:
   void name_tool_calls(engine_api::Delta& delta);

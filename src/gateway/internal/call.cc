@@ -120,7 +120,10 @@ void Call::respond(int status, std::string_view content_type, std::string body,
 void Call::respond(const Error& error) {
   const int status = error_class(error.code).http_status;
   http::Headers headers;
-  if (status == 503 || status == 429) headers.emplace_back("Retry-After", "1");
+  if (status == 503 || status == 429) {
+    const int64_t seconds = std::max<int64_t>(error.retry_after_s, 1);
+    headers.emplace_back("Retry-After", std::to_string(seconds));
+  }
   if (status == 401) headers.emplace_back("WWW-Authenticate", "Bearer");
   respond(status, "application/json", protocol::error_body(error), std::move(headers));
 }
@@ -135,29 +138,33 @@ void Call::start_stream(http::Heartbeat heartbeat) {
                           std::move(heartbeat));
 }
 
-void Call::set_usage(const engine_api::Usage& usage, std::string_view finish_reason) {
-  usage_ = usage;
+void Call::count_answer(std::string_view finish_reason) {
   finish_reason_ = finish_reason;
-  const auto count = [](int64_t n) { return static_cast<uint64_t>(std::max<int64_t>(0, n)); };
-  metrics_->prompt_tokens.add(count(usage.prompt_tokens));
-  metrics_->cached_tokens.add(count(usage.cached_tokens));
-  metrics_->completion_tokens.add(count(usage.completion_tokens));
-  metrics_->reasoning_tokens.add(count(usage.reasoning_tokens));
   metrics_->registry
       .counter("hadal_answers_total", "Answers by what ended them.",
                {{"finish_reason", finish_reason_}})
       .add();
 }
 
-void Call::on_delta() {
+void Call::set_usage(const engine_api::Usage& usage) {
+  usage_ = usage;
+  const auto count = [](int64_t n) { return static_cast<uint64_t>(std::max<int64_t>(0, n)); };
+  metrics_->prompt_tokens.add(count(usage.prompt_tokens));
+  metrics_->cached_tokens.add(count(usage.cached_tokens));
+  metrics_->completion_tokens.add(count(usage.completion_tokens));
+  metrics_->reasoning_tokens.add(count(usage.reasoning_tokens));
+}
+
+void Call::on_delta(int index) {
   const int64_t now = clock_.now_ns();
+  const auto i = static_cast<size_t>(index);
+  if (i >= last_delta_ns_.size()) last_delta_ns_.resize(i + 1);
   if (first_delta_ns_ == 0) {
     first_delta_ns_ = now;
     metrics_->first_token_seconds.observe(seconds(now - begin_ns_));
-  } else {
-    metrics_->delta_seconds.observe(seconds(now - last_delta_ns_));
   }
-  last_delta_ns_ = now;
+  if (last_delta_ns_[i] != 0) metrics_->delta_seconds.observe(seconds(now - last_delta_ns_[i]));
+  last_delta_ns_[i] = now;
 }
 
 }  // namespace hadal::gateway::internal

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/metrics.h"
@@ -56,10 +57,12 @@ class Call {
   void set_status(int status) { status_ = status; }
   /// Set it when the client goes away: the call is then counted as abandoned. Any thread.
   std::shared_ptr<std::atomic<bool>> client_gone() const { return client_gone_; }
-  /// Counts the tokens of an answer.
-  void set_usage(const engine_api::Usage& usage, std::string_view finish_reason);
-  /// Records that new text came.
-  void on_delta();
+  /// Counts an answer by what ended it.
+  void count_answer(std::string_view finish_reason);
+  /// Counts the tokens of all answers.
+  void set_usage(const engine_api::Usage& usage);
+  /// Records that new text of an answer came.
+  void on_delta(int index);
 
  private:
   std::shared_ptr<http::Exchange> exchange_;
@@ -67,7 +70,7 @@ class Call {
   const Clock& clock_;
   const std::string id_;
   const int64_t begin_ns_;
-  int64_t last_delta_ns_ = 0;
+  std::vector<int64_t> last_delta_ns_;  ///< by answer; 0: none yet
   int64_t first_delta_ns_ = 0;
   std::string route_ = "other";
   int status_ = 0;

@@ -106,8 +106,6 @@ Result<Message> read_message(const json::Value& value, std::string place) {
   return out;
 }
 
-}  // namespace
-
 Result<std::vector<Message>> read_messages(const ObjectReader& body, const RequestLimits& limits) {
   TRY(const json::Value* list, body.array("messages", limits.messages_max));
   if (list == nullptr) return body.wrong_kind("messages", "an array");
@@ -124,8 +122,6 @@ Result<std::vector<Message>> read_messages(const ObjectReader& body, const Reque
   }
   return out;
 }
-
-namespace {
 
 Result<engine_api::Tool> read_tool(const json::Value& value, std::string place) {
   TRY(const ObjectReader tool, ObjectReader::of(value, std::move(place)));
@@ -173,8 +169,6 @@ Status read_tool_choice(const ObjectReader& body, engine_api::Chat& chat) {
   return {};
 }
 
-}  // namespace
-
 Status read_tools(const ObjectReader& body, const RequestLimits& limits, engine_api::Chat& chat) {
   TRY(const json::Value* list, body.array("tools", limits.tools_max));
   for (size_t i = 0; list != nullptr && i < list->as_array().size(); ++i) {
@@ -185,6 +179,7 @@ Status read_tools(const ObjectReader& body, const RequestLimits& limits, engine_
   return read_tool_choice(body, chat);
 }
 
+/// `thinking`, `chat_template_kwargs` and `reasoning_effort`, in this order of precedence.
 Status read_thinking(const ObjectReader& body, engine_api::Chat& chat) {
   // Source: DeepSeek API docs, thinking mode: minimal and low mean low, medium to xhigh mean high,
   // ultra means max.
@@ -226,6 +221,7 @@ Status read_thinking(const ObjectReader& body, engine_api::Chat& chat) {
   return {};
 }
 
+/// Null for plain text.
 Result<json::Value> read_response_format(const ObjectReader& body) {
   TRY(const json::Value* format, body.object("response_format"));
   if (format == nullptr) return json::Value();
@@ -244,6 +240,36 @@ Result<json::Value> read_response_format(const ObjectReader& body) {
   TRY(const json::Value* itself, s.object("schema"));
   if (itself == nullptr) return s.wrong_kind("schema", "an object");
   return *format;
+}
+
+/// vLLM's words for a prompt that ends inside the last message.
+Status read_continuation(const ObjectReader& body, std::vector<Message>& messages) {
+  TRY(const bool goes_on, body.boolean("continue_final_message", false));
+  TRY(const bool header, body.boolean("add_generation_prompt", !goes_on));
+  if (goes_on && header) {
+    return body.bad("add_generation_prompt", "does not go together with continue_final_message");
+  }
+  if (!goes_on && !header) {
+    return body.bad("add_generation_prompt", "must be true: a prompt ends where an answer begins");
+  }
+  if (!goes_on) return {};
+  if (messages.back().role != Role::assistant) {
+    return body.bad("continue_final_message", "needs a last message of the assistant");
+  }
+  messages.back().prefix = true;
+  return {};
+}
+
+}  // namespace
+
+Result<engine_api::Chat> read_chat(const ObjectReader& body, const RequestLimits& limits) {
+  engine_api::Chat chat;
+  TRY(chat.messages, read_messages(body, limits));
+  TRY_VOID(read_continuation(body, chat.messages));
+  TRY_VOID(read_tools(body, limits, chat));
+  TRY_VOID(read_thinking(body, chat));
+  TRY(chat.response_format, read_response_format(body));
+  return chat;
 }
 
 Result<engine_api::AnswerFormat> read_answer_format(const ObjectReader& body) {
