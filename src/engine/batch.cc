@@ -122,9 +122,10 @@ int64_t Batch::pages_held() const {
 }
 
 // Whether pages are left for that many tokens and a page more. Shared pages count once for each who
-// holds them: rather too few join than too many.
+// holds them, and warmed ones always: rather too few join than too many.
 bool Batch::fits(int64_t tokens) const {
-  const int64_t held = pages_held();
+  int64_t held = pages_held();
+  if (held > 0 && loaded_.prefixes) held += loaded_.prefixes->shared_pages();
   const int64_t need = ceil_div(tokens + 1, loaded_.kv->page_tokens()) + 1;
   return held == 0 || held + need <= loaded_.kv->pages();
 }
@@ -438,11 +439,12 @@ void Batch::follow() {
   followers_.clear();
   for (Member* m : in_step_) {
     if (m->over || !m->speculation || !m->speculation->layer_follows()) continue;
-    followers_.push_back({.sequence = &*m->sequence,
-                          .speculation = &*m->speculation,
-                          .past = m->past,
-                          .first = m->first,
-                          .writes = m->waiting() == 1});
+    followers_.push_back(
+        {.sequence = &*m->sequence,
+         .speculation = &*m->speculation,
+         .past = m->past,
+         .first = m->first,
+         .writes = m->waiting() == 1 && m->sequence->tokens().size() > m->job->prompt.ids.size()});
   }
   if (followers_.empty()) return;
   const Status done = look_ahead_->follow(followers_, only_decode_);

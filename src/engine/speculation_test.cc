@@ -59,8 +59,10 @@ std::unique_ptr<const format::Checkpoint> demo_with_draft_layer() {
   return c;
 }
 
-std::unique_ptr<LoadedModel> load_with_draft_layer(const LoadOptions& options) {
-  auto model = load(options, demo_with_draft_layer());
+std::unique_ptr<LoadedModel> load_with_draft_layer(const LoadOptions& options,
+                                                   bool batch_invariant = false) {
+  auto model =
+      load(options, demo_with_draft_layer(), {.threads = 1, .batch_invariant = batch_invariant});
   EXPECT_EQ(model->speculation.mtp, options.speculation.mtp);
   return model;
 }
@@ -209,8 +211,9 @@ std::vector<int32_t> guesses_of(LoadedModel& m, const std::vector<int32_t>& ids)
 TEST(SpeculationTest, TheDraftLayerIsAlwaysLevelWithTheText) {
   auto o = options(kMtp, 3);
   o.speculation.tokens_max = 1;
-  TestEngine engine(load_with_draft_layer(o));
-  const auto reference = load_with_draft_layer(o);
+  // Guesses that are nearly as likely as others may not depend on who else is in the step.
+  TestEngine engine(load_with_draft_layer(o, true));
+  const auto reference = load_with_draft_layer(o, true);
   std::vector<std::shared_ptr<Recorder>> sinks;
   std::vector<std::vector<int32_t>> prompts;
   for (int i = 0; i < 5; ++i) {

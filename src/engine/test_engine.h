@@ -67,9 +67,9 @@ inline Result<std::unique_ptr<LoadedModel>> try_load(
 }
 
 inline std::unique_ptr<LoadedModel> load(
-    const LoadOptions& options = {},
-    std::unique_ptr<const format::Checkpoint> checkpoint = nullptr) {
-  auto model = try_load(options, std::move(checkpoint));
+    const LoadOptions& options = {}, std::unique_ptr<const format::Checkpoint> checkpoint = nullptr,
+    const kernels::CpuOptions& cpu = {.threads = 1}) {
+  auto model = try_load(options, std::move(checkpoint), cpu);
   if (!model) {
     ADD_FAILURE() << model.error().message;
     std::abort();

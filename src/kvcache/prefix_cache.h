@@ -45,6 +45,19 @@ class PrefixCache {
   void insert(std::span<const int32_t> tokens, std::span<const int32_t> pages,
               std::string_view salt = "");
 
+  /// As insert, for prompts that are no secret: they match under every salt, and stay.
+  void insert_for_all(std::span<const int32_t> tokens, std::span<const int32_t> pages);
+
+  /// A page that matches under every salt.
+  struct Shared {
+    int64_t parent = -1;              ///< the place in the list of the page before; -1: none
+    std::span<const int32_t> tokens;  ///< P of them; valid until the cache changes
+    int32_t page = -1;
+  };
+  /// All of them, parents before children.
+  std::vector<Shared> shared() const;
+  int64_t shared_pages() const { return for_all_.nodes; }
+
   /// Frees up to `pages` pages that only the cache holds. Returns how many.
   int64_t evict(int64_t pages);
 
@@ -62,10 +75,13 @@ class PrefixCache {
     Root* root = nullptr;
     int32_t page = -1;
     int32_t children = 0;
+    int32_t depth = 0;            ///< pages before it
     std::vector<int32_t> tokens;  ///< of this page: a hash may collide, the tokens may not
   };
   using Lru = std::list<Node>;  ///< most recently used first
 
+  std::vector<int32_t> match_below(const Root& root, std::span<const int32_t> tokens);
+  void insert_below(Root& root, std::span<const int32_t> tokens, std::span<const int32_t> pages);
   Lru::iterator find(const Root& root, uint64_t key, uint64_t parent,
                      std::span<const int32_t> page_tokens);
   void remove(Lru::iterator node);
@@ -75,6 +91,7 @@ class PrefixCache {
   std::unordered_map<uint64_t, Lru::iterator> by_key_;
   std::unordered_map<std::string, Root> roots_;  ///< by salt
   uint64_t next_root_;
+  Root for_all_;
 };
 
 }  // namespace hadal::kvcache
