@@ -42,7 +42,16 @@ Result<std::unique_ptr<Answer>> Answer::create(const LoadedModel& model,
       if (const auto id = model.tokenizer->token_id(text)) answer->end_ids_.push_back(*id);
     }
   }
+  TRY(auto matcher, model.constraints->start(request, prompt));
+  if (matcher) answer->constrain(*std::move(matcher));
   return answer;
+}
+
+void Answer::constrain(grammar::Matcher matcher) {
+  std::vector<int32_t> ends = stop_.stop_token_ids;
+  if (!stop_.ignore_eos) ends.insert(ends.end(), end_ids_.begin(), end_ids_.end());
+  constraint_ = std::make_unique<sampling::GrammarProcessor>(std::move(matcher), ends);
+  sampler_.add_processor(*constraint_);
 }
 
 bool Answer::ends(int32_t token) const {
@@ -104,6 +113,7 @@ void Answer::accept(int32_t token, Delta& delta) {
     take_text(detokenizer_.push(token), delta);
   }
   called_tools_ |= !delta.tool_calls.empty();
+  if (!finished_ && constraint_ && constraint_->is_over()) finish(FinishReason::stop, delta);
   if (!finished_ && tokens_ >= tokens_max_) finish(FinishReason::length, delta);
 }
 

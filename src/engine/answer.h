@@ -10,6 +10,7 @@
 #include "engine/loaded_model.h"
 #include "engine/prompt_tokens.h"
 #include "engine_api/backend.h"
+#include "sampling/grammar_processor.h"
 #include "sampling/sampler.h"
 #include "sampling/stop_matcher.h"
 #include "tokenizer/detokenizer.h"
@@ -20,7 +21,8 @@ namespace hadal::engine {
 /// and tool calls, until something ends it. Threading: the engine's thread.
 class Answer {
  public:
-  /// `seed` is used when the request gives none. Errors: invalid_argument for sampling parameters.
+  /// `seed` is used when the request gives none. Errors: invalid_argument for sampling parameters,
+  /// and those of Constraints::start.
   static Result<std::unique_ptr<Answer>> create(const LoadedModel& model,
                                                 const engine_api::Request& request,
                                                 const PromptTokens& prompt, uint64_t seed);
@@ -28,7 +30,8 @@ class Answer {
   /// What the model thought of a token of the prompt, by the logits before it; empty for the first
   /// token, before which there are none. For requests with logprobs.
   engine_api::PositionLogprobs measure(std::span<const float> logits, int32_t token);
-  /// Chooses the next token. Errors: internal when the logits are not numbers.
+  /// Chooses the next token. Errors: internal when the logits are not numbers; those of
+  /// GrammarProcessor::apply.
   Result<int32_t> choose(std::span<float> logits);
   /// Takes a chosen token; what became text goes to `delta`. Afterwards finished() says whether the
   /// answer ended.
@@ -49,6 +52,7 @@ class Answer {
   void describe(engine_api::PositionLogprobs& position) const;
   void take_text(std::string_view text, engine_api::Delta& delta);
   bool ends(int32_t token) const;
+  void constrain(grammar::Matcher matcher);
 
   const LoadedModel& model_;
   engine_api::StopParams stop_;
@@ -57,6 +61,7 @@ class Answer {
   tokenizer::Detokenizer detokenizer_;
   std::unique_ptr<prompt::AnswerParser> parser_;  ///< null: plain text
   std::vector<int32_t> end_ids_;
+  std::unique_ptr<sampling::GrammarProcessor> constraint_;  ///< null: any answer will do
   engine_api::PositionLogprobs logprobs_;
   bool want_logprobs_ = false;
   int64_t tokens_max_;

@@ -113,6 +113,8 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::load(
   TRY(m->tokenizer, tokenizer::Tokenizer::open(source));
   TRY_VOID(choose_prompt_format(*m, options, source));
   collect_end_ids(*m);
+  m->constraints = std::make_unique<Constraints>(*m->tokenizer, m->prompt_format,
+                                                 static_cast<size_t>(m->model->config().vocab));
   for (size_t id = 0; id < m->tokenizer->vocab_size(); ++id) {
     const auto bytes = m->tokenizer->token_bytes(static_cast<int32_t>(id));
     m->token_bytes_max = std::max(m->token_bytes_max, bytes.size());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/constraint.h"
 #include "engine/speculation.h"
 #include "format/checkpoint.h"
 #include "kernels/device.h"
@@ -42,6 +43,7 @@ struct LoadedModel {
   std::unique_ptr<model::Model> model;
   std::unique_ptr<const tokenizer::Tokenizer> tokenizer;
   const prompt::PromptFormat* prompt_format = nullptr;  ///< null: the checkpoint is no chat model
+  std::unique_ptr<Constraints> constraints;  ///< what requests ask of the form of answers
   std::optional<kvcache::KvCache> kv;
   std::unique_ptr<kvcache::PrefixCache> prefixes;  ///< null when the model's cache cannot be shared
   std::vector<int32_t> end_ids;                    ///< tokens that end an answer

@@ -100,6 +100,37 @@ void expect_same(const Outcome& got, const Outcome& want) {
   EXPECT_EQ(got.finished->stop_string, want.finished->stop_string);
 }
 
+// A guess that a grammar forbids never comes true: each token is chosen under the mask of those
+// accepted before it. So what is written is the same, and whole.
+TEST(SpeculationTest, AnswersHeldToAFormAreTheSame) {
+  TestEngine plain(options(false));
+  TestEngine guessing(options(true));
+  const char* const grammars[] = {R"x(root ::= "The sea is deep. "{6} [a-z]{3})x",
+                                  R"x(root ::= ([a-z]{4} " ")+ "end")x",
+                                  R"x(root ::= "[" item (", " item)* "]"
+          item ::= "{\"kind\": \"" ("fish" | "crab") "\", \"depth\": " [0-9]{1,4} "}")x"};
+  int whole = 0;
+  for (const char* text : grammars) {
+    for (const double temperature : {0.0, 1.0}) {
+      auto request = chat("The sea is deep. The sea is cold. The sea is deep. The sea");
+      request.format = engine_api::GrammarFormat{text};
+      request.sampling.temperature = temperature;
+      request.sampling.seed = 3;
+      request.sampling.logprobs = 2;
+      request.stop.max_tokens = 120;
+      const Outcome want = plain.ask(request);
+      const Outcome got = guessing.ask(request);
+      ASSERT_TRUE(want.finished && got.finished);
+      expect_same(got, want);
+      whole += got.end() == "stop" ? 1 : 0;
+    }
+  }
+  EXPECT_GE(whole, 2);
+  EXPECT_GT(accepted(guessing), 0);
+  EXPECT_GT(drafted(guessing), accepted(guessing)) << "no guess was wrong";
+  EXPECT_LT(steps(guessing), steps(plain));
+}
+
 // A prompt in which pairs of tokens come again and go on differently each time: many guesses, of
 // which many are wrong.
 std::vector<int32_t> teasing_ids(int64_t count) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine_api/answer_format.h"
 #include "engine_api/chat.h"
 #include "engine_api/sampling_params.h"
 
@@ -46,6 +47,7 @@ struct Request {
   int choices = 1;  ///< answers to each prompt, which is computed once; each has its own seed
   SamplingParams sampling;
   StopParams stop;
+  AnswerFormat format;     ///< enforced, whether or not the prompt tells the model
   int64_t timeout_ms = 0;  ///< 0: the backend's limit
   int priority = 0;        ///< lower is served earlier
   std::string user;        ///< whose request it is: tokens are shared fairly between users

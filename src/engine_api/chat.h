@@ -34,7 +34,13 @@ struct Tool {
   std::string name;
   std::string description;
   json::Value parameters;  ///< JSON Schema
-  bool strict = false;
+  bool strict = false;     ///< arguments must follow `parameters`
+};
+
+/// Whether an answer calls tools.
+enum class ToolChoice {
+  automatic,  ///< as the model likes
+  required,   ///< nothing else
 };
 
 /// Whether an answer begins with reasoning. `automatic` is the model's own habit.
@@ -44,9 +50,12 @@ enum class Thinking { automatic, on, off };
 struct Chat {
   std::vector<Message> messages;
   std::vector<Tool> tools;
+  ToolChoice tool_choice = ToolChoice::automatic;
+  std::string tool_name;            ///< required: the only one to call; empty: any
+  bool parallel_tool_calls = true;  ///< an answer may have several calls
   Thinking thinking = Thinking::automatic;
   std::string reasoning_effort;  ///< "", "high" or "max" where the generation knows it
-  json::Value response_format;   ///< null, or the request's object
+  json::Value response_format;   ///< null, or the request's object: told to models that know it
 };
 
 }  // namespace hadal::engine_api

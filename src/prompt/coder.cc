@@ -50,9 +50,7 @@ class CoderFormat final : public PromptFormat {
     return fim_prompt(prefix, suffix);
   }
 
-  std::unique_ptr<AnswerParser> make_parser(const Rendered& /*rendered*/) const override {
-    return make_markup_parser({.reasoning = false}, false);
-  }
+  AnswerMarkup markup(const Rendered& /*rendered*/) const override { return {.reasoning = false}; }
 };
 
 }  // namespace

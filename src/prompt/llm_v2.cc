@@ -37,7 +37,9 @@ class LlmFormat final : public PromptFormat {
       }
     }
     if (!asked) out.text(kAsk);
-    return Rendered{.pieces = out.take(), .stop_specials = {std::string(kEos)}};
+    return Rendered{.pieces = out.take(),
+                    .trims_one_blank = !asked || chat.messages.back().content.empty(),
+                    .stop_specials = {std::string(kEos)}};
   }
 
   Result<Rendered> render_fim(std::string_view prefix, std::string_view suffix) const override {
@@ -45,10 +47,8 @@ class LlmFormat final : public PromptFormat {
     return fim_prompt(prefix, suffix);
   }
 
-  std::unique_ptr<AnswerParser> make_parser(const Rendered& rendered) const override {
-    const bool fresh = !rendered.pieces.empty() && !rendered.pieces.back().special &&
-                       rendered.pieces.back().text.ends_with(kAsk);
-    return make_markup_parser({.reasoning = false, .trims_one_blank = fresh}, false);
+  AnswerMarkup markup(const Rendered& rendered) const override {
+    return {.reasoning = false, .trims_one_blank = rendered.trims_one_blank};
   }
 
  private:

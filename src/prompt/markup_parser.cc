@@ -51,7 +51,7 @@ size_t unfinished_tail(std::string_view text, const std::vector<Marker>& markers
 
 class MarkupParser final : public AnswerParser {
  public:
-  MarkupParser(const AnswerGrammar& grammar, bool starts_in_reasoning) : grammar_(grammar) {
+  MarkupParser(const AnswerMarkup& grammar, bool starts_in_reasoning) : grammar_(grammar) {
     make_markers();
     state_ = starts_in_reasoning ? State::reasoning : State::lead;
     lead_ = grammar.trims_one_blank ? Lead::drop_one_blank : Lead::keep;
@@ -242,7 +242,7 @@ class MarkupParser final : public AnswerParser {
     (state_ == State::reasoning ? delta.reasoning : delta.content) += text;
   }
 
-  const AnswerGrammar grammar_;
+  const AnswerMarkup grammar_;
   std::vector<Marker> in_reasoning_;
   std::vector<Marker> in_lead_;
   std::vector<Marker> in_content_;
@@ -257,7 +257,7 @@ class MarkupParser final : public AnswerParser {
 
 }  // namespace
 
-std::unique_ptr<AnswerParser> make_markup_parser(const AnswerGrammar& grammar,
+std::unique_ptr<AnswerParser> make_markup_parser(const AnswerMarkup& grammar,
                                                  bool starts_in_reasoning) {
   return std::make_unique<MarkupParser>(grammar, starts_in_reasoning);
 }

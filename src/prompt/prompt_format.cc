@@ -3,7 +3,9 @@
 #include <array>
 #include <utility>
 
+#include "prompt/internal/answer_writer.h"
 #include "prompt/internal/formats.h"
+#include "prompt/internal/markup_parser.h"
 #include "prompt/internal/piece_builder.h"
 
 namespace hadal::prompt {
@@ -28,6 +30,18 @@ Result<Rendered> PromptFormat::render_fim(std::string_view /*prefix*/,
   return unsupported("models of the format " + std::string(name()) +
                      " cannot fill in the middle of a text")
       .about("suffix");
+}
+
+std::unique_ptr<AnswerParser> PromptFormat::make_parser(const Rendered& rendered) const {
+  return make_markup_parser(markup(rendered), rendered.starts_in_reasoning);
+}
+
+Result<grammar::Expr> PromptFormat::write_answers(grammar::Grammar& grammar,
+                                                  const engine_api::Chat& chat,
+                                                  const Rendered& rendered,
+                                                  std::optional<grammar::RuleId> content) const {
+  AnswerWriter writer(grammar, markup(rendered), chat);
+  return writer.write(rendered.starts_in_reasoning, content);
 }
 
 Rendered fim_prompt(std::string_view prefix, std::string_view suffix) {

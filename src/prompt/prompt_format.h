@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 
 #include "base/result.h"
 #include "engine_api/chat.h"
+#include "grammar/grammar.h"
 #include "prompt/answer_parser.h"
 
 namespace hadal::prompt {
@@ -27,12 +29,15 @@ struct Rendered {
   std::vector<Piece> pieces;
   bool starts_in_reasoning = false;        ///< the prompt ends inside <think>
   bool offers_tools = false;               ///< else what looks like a call is text
+  bool trims_one_blank = false;            ///< one right before the answer belongs to the format
   std::vector<std::string> stop_specials;  ///< tokens that end an answer, where the vocabulary
                                            ///< has them; the checkpoint may name more
 
   /// All pieces as one text: what a chat template would give. For tests and people.
   std::string text() const;
 };
+
+struct AnswerMarkup;
 
 /// How one generation of models writes a conversation. Stateless. Threading: any thread.
 class PromptFormat {
@@ -51,7 +56,19 @@ class PromptFormat {
   virtual Result<Rendered> render_fim(std::string_view prefix, std::string_view suffix) const;
 
   /// A reader for the answer to `rendered`.
-  virtual std::unique_ptr<AnswerParser> make_parser(const Rendered& rendered) const = 0;
+  std::unique_ptr<AnswerParser> make_parser(const Rendered& rendered) const;
+
+  /// Writes into `grammar` which answers `rendered`, the prompt of `chat`, may have: reasoning
+  /// where the prompt asks for it, then `content` (any text where there is none), tool calls in its
+  /// place or behind free text, or calls alone where the chat requires them. Arguments follow a
+  /// strict tool's parameters, and those of other tools as far as they can be enforced. Errors:
+  /// invalid_argument with the place ("tools[0].function.parameters#/properties/a"); too_large.
+  Result<grammar::Expr> write_answers(grammar::Grammar& grammar, const engine_api::Chat& chat,
+                                      const Rendered& rendered,
+                                      std::optional<grammar::RuleId> content) const;
+
+ private:
+  virtual AnswerMarkup markup(const Rendered& rendered) const = 0;
 };
 
 /// The format of that name, or nullptr.

@@ -54,10 +54,10 @@ class V3Format final : public PromptFormat {
     return fim_prompt(prefix, suffix);
   }
 
-  std::unique_ptr<AnswerParser> make_parser(const Rendered& rendered) const override {
-    return make_markup_parser(
-        {.token_calls = rendered.offers_tools, .trims_line_breaks = variant_.reasons},
-        rendered.starts_in_reasoning);
+  AnswerMarkup markup(const Rendered& rendered) const override {
+    return {.token_calls = rendered.offers_tools,
+            .fenced_calls = true,
+            .trims_line_breaks = variant_.reasons};
   }
 
  private:

@@ -49,8 +49,8 @@ class V31Format final : public PromptFormat {
     return fim_prompt(prefix, suffix);
   }
 
-  std::unique_ptr<AnswerParser> make_parser(const Rendered& rendered) const override {
-    return make_markup_parser({.token_calls = rendered.offers_tools}, rendered.starts_in_reasoning);
+  AnswerMarkup markup(const Rendered& rendered) const override {
+    return {.token_calls = rendered.offers_tools};
   }
 
  private:

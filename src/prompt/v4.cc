@@ -164,9 +164,8 @@ class V4Format final : public PromptFormat {
     return fim_prompt(prefix, suffix);
   }
 
-  std::unique_ptr<AnswerParser> make_parser(const Rendered& rendered) const override {
-    return make_markup_parser({.dsml = rendered.offers_tools ? &tags_ : nullptr},
-                              rendered.starts_in_reasoning);
+  AnswerMarkup markup(const Rendered& rendered) const override {
+    return {.dsml = rendered.offers_tools ? &tags_ : nullptr};
   }
 
  private:

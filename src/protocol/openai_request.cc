@@ -125,6 +125,7 @@ Result<ParsedRequest> common(const ObjectReader& body, const RequestLimits& limi
   TRY_VOID(internal::read_scheduling(body, out.request));
   TRY(out.request.sampling, sampling(body, limits));
   TRY(out.request.stop, stopping(body, limits));
+  TRY(out.request.format, internal::read_answer_format(body));
   return out;
 }
 

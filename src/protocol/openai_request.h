@@ -39,9 +39,9 @@ struct RequestLimits {
 ///
 /// Understood beyond OpenAI's fields: DeepSeek's `thinking` {type}, message `prefix` and
 /// `reasoning_content`; `chat_template_kwargs` {thinking | enable_thinking}; `top_k`, `min_p`,
-/// `repetition_penalty`, `min_tokens`, `ignore_eos`, `stop_token_ids`, `timeout_ms`. Unknown fields
-/// are ignored, because real clients send their own. A field that is known but cannot be honoured
-/// (a forced tool choice, images) is refused rather than ignored.
+/// `repetition_penalty`, `min_tokens`, `ignore_eos`, `stop_token_ids`, `timeout_ms`; llama.cpp's
+/// `grammar`. Unknown fields are ignored, because real clients send their own. A field that is
+/// known but cannot be honoured (images) is refused rather than ignored.
 ///
 /// Errors: invalid_argument with param = the place ("messages[1].content"); too_large.
 /// Source: OpenAI API reference (chat completions); DeepSeek API docs (thinking mode, prefix).

@@ -95,9 +95,18 @@ TEST(ParseChatRequestTest, ReadsTools) {
   EXPECT_TRUE(chat.tools[0].strict);
   EXPECT_TRUE(chat_of(chat_body(tools + R"(,"tool_choice":"none")")).tools.empty());
   EXPECT_EQ(chat_of(chat_body(tools + R"(,"tool_choice":"auto")")).tools.size(), 1u);
-  const auto forced = parse_chat_request(chat_body(tools + R"(,"tool_choice":"required")"));
-  ASSERT_FALSE(forced);
-  EXPECT_EQ(forced.error().param, "tool_choice");
+  using engine_api::ToolChoice;
+  EXPECT_EQ(chat.tool_choice, ToolChoice::automatic);
+  EXPECT_TRUE(chat.parallel_tool_calls);
+  const Chat any = chat_of(chat_body(tools + R"(,"tool_choice":"required")"));
+  EXPECT_EQ(any.tool_choice, ToolChoice::required);
+  EXPECT_EQ(any.tool_name, "");
+  const Chat named =
+      chat_of(chat_body(tools + R"(,"tool_choice":{"type":"function","function":{"name":"f"}},)"
+                                R"("parallel_tool_calls":false)"));
+  EXPECT_EQ(named.tool_choice, ToolChoice::required);
+  EXPECT_EQ(named.tool_name, "f");
+  EXPECT_FALSE(named.parallel_tool_calls);
 }
 
 TEST(ParseChatRequestTest, ReadsThinking) {
@@ -118,6 +127,28 @@ TEST(ParseChatRequestTest, ReadsResponseFormat) {
       chat_of(chat_body(R"(,"response_format":{"type":"text"})")).response_format.is_null());
   EXPECT_TRUE(chat_of(chat_body(R"(,"response_format":{"type":"json_object"})"))
                   .response_format.is_object());
+}
+
+TEST(ParseChatRequestTest, ReadsWhatTheAnswerMustLookLike) {
+  const auto format_of = [](const std::string& more) {
+    auto parsed = parse_chat_request(chat_body(more));
+    EXPECT_TRUE(parsed) << parsed.error().message;
+    return parsed ? parsed->request.format : engine_api::AnswerFormat();
+  };
+  using std::holds_alternative;
+  EXPECT_TRUE(holds_alternative<std::monostate>(format_of("")));
+  EXPECT_TRUE(
+      holds_alternative<std::monostate>(format_of(R"(,"response_format":{"type":"text"})")));
+  EXPECT_TRUE(holds_alternative<engine_api::JsonObjectFormat>(
+      format_of(R"(,"response_format":{"type":"json_object"})")));
+  const auto schema = format_of(
+      R"(,"response_format":{"type":"json_schema","json_schema":{"name":"n","strict":true,)"
+      R"("schema":{"type":"integer"}}})");
+  ASSERT_TRUE(holds_alternative<engine_api::JsonSchemaFormat>(schema));
+  EXPECT_EQ(*std::get<engine_api::JsonSchemaFormat>(schema).schema.find("type"), "integer");
+  const auto grammar = format_of(R"(,"grammar":"root ::= \"a\"")");
+  ASSERT_TRUE(holds_alternative<engine_api::GrammarFormat>(grammar));
+  EXPECT_EQ(std::get<engine_api::GrammarFormat>(grammar).text, "root ::= \"a\"");
 }
 
 TEST(ParseChatRequestTest, NamesThePlaceOfWhatIsWrong) {
@@ -171,6 +202,15 @@ TEST(ParseChatRequestTest, NamesThePlaceOfWhatIsWrong) {
       {chat_body(R"(,"thinking":{"type":"maybe"})"), "thinking.type"},
       {chat_body(R"(,"reasoning_effort":"extreme")"), "reasoning_effort"},
       {chat_body(R"(,"response_format":{"type":"xml"})"), "response_format.type"},
+      {chat_body(R"(,"response_format":{"type":"json_schema","json_schema":{"name":"n"}})"),
+       "response_format.json_schema.schema"},
+      {chat_body(R"(,"response_format":{"type":"json_object"},"grammar":"root ::= \"a\"")"),
+       "grammar"},
+      {chat_body(R"(,"grammar":7)"), "grammar"},
+      {chat_body(R"(,"tool_choice":"required")"), "tool_choice"},
+      {chat_body(R"(,"tool_choice":"maybe")"), "tool_choice"},
+      {chat_body(R"(,"tool_choice":{"type":"function","function":{"name":"f"}})"),
+       "tool_choice.function.name"},
   };
   for (const auto& c : cases) {
     const auto parsed = parse_chat_request(c.body);

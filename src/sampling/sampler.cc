@@ -156,7 +156,7 @@ Result<int32_t> Sampler::sample(std::span<float> logits, engine_api::PositionLog
   const bool measured = logprobs != nullptr && !m.raw.empty();
   if (measured) std::ranges::copy(logits, m.raw.begin());
   for (const auto& [id, bias] : m.params.logit_bias) logits[static_cast<size_t>(id)] += bias;
-  for (LogitProcessor* p : m.processors) p->apply(logits);
+  for (LogitProcessor* p : m.processors) TRY_VOID(p->apply(logits));
   m.penalise(logits);
   Largest largest = find_largest(logits);
   if (largest.id < 0) {

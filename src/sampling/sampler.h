@@ -15,8 +15,8 @@ namespace hadal::sampling {
 class LogitProcessor {
  public:
   virtual ~LogitProcessor() = default;
-  /// `logits` [V]; -infinity forbids a token.
-  virtual void apply(std::span<float> logits) = 0;
+  /// `logits` [V]; -infinity forbids a token. Errors: what ends the answer.
+  virtual Status apply(std::span<float> logits) = 0;
   /// The chosen token.
   virtual void accept(int32_t token) = 0;
 };
@@ -42,7 +42,8 @@ class Sampler {
 
   /// The next token; `logits` [V] is used as scratch. With `logprobs` it also tells the chosen
   /// token's and the most likely tokens' log probabilities, of the model itself: before bias,
-  /// penalties and temperature. Errors: internal when no logit is a number above -infinity.
+  /// penalties and temperature. Errors: those of processors; internal when no logit is a number
+  /// above -infinity.
   Result<int32_t> sample(std::span<float> logits, engine_api::PositionLogprobs* logprobs = nullptr);
   /// What the model itself thought of `token`, which came from elsewhere, and the most likely ones;
   /// for a sampler that was asked for logprobs.

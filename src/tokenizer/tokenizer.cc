@@ -46,6 +46,7 @@ struct Tokenizer::Impl {
   Finders plain;  ///< those that are only characters, not markup
   std::unordered_map<std::string, int32_t> added_by_text;
   std::vector<bool> special;
+  std::vector<bool> markup;
 
   void encode(std::string_view text, const Finders& finders, std::vector<int32_t>& out) const;
   void encode_normalized(std::string_view text, const Finders& finders,
@@ -93,9 +94,11 @@ Result<std::unique_ptr<const Tokenizer>> Tokenizer::open(const format::Tokenizer
   impl->plain = {finder(spec.added, spec.nfc, false, true),
                  finder(spec.added, spec.nfc, true, true)};
   impl->special.resize(spec.tokens.size());
+  impl->markup.resize(spec.tokens.size());
   for (const AddedToken& token : spec.added) {
     impl->added_by_text.emplace(token.text, token.id);
     if (token.special) impl->special[static_cast<size_t>(token.id)] = true;
+    if (!is_plain(token)) impl->markup[static_cast<size_t>(token.id)] = true;
   }
   return std::unique_ptr<const Tokenizer>(new Tokenizer(std::move(impl)));
 }
@@ -200,6 +203,11 @@ std::string_view Tokenizer::token_bytes(int32_t id) const { return impl_->spec.t
 bool Tokenizer::is_special(int32_t id) const {
   return id >= 0 && static_cast<size_t>(id) < impl_->special.size() &&
          impl_->special[static_cast<size_t>(id)];
+}
+
+bool Tokenizer::is_markup(int32_t id) const {
+  return id >= 0 && static_cast<size_t>(id) < impl_->markup.size() &&
+         impl_->markup[static_cast<size_t>(id)];
 }
 
 size_t Tokenizer::vocab_size() const { return impl_->spec.tokens.size(); }

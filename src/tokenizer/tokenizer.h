@@ -58,6 +58,8 @@ class Tokenizer {
   /// Whether the file marks this token as special ("special" in tokenizer.json, control in GGUF);
   /// decode's skip_special leaves those out. Markup such as <think> need not be.
   bool is_special(int32_t id) const;
+  /// Whether this token is markup, special or not: plain text is never encoded as it.
+  bool is_markup(int32_t id) const;
 
   /// One more than the highest id that has a token. A model's logits may be wider.
   size_t vocab_size() const;

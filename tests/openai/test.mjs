@@ -303,6 +303,78 @@ test("chat logprobs come one per token, with the most likely", { skip: fake }, a
   }
 });
 
+const depths = {
+  type: "object", additionalProperties: false, required: ["kind", "depth_m"],
+  properties: { kind: { enum: ["fish", "crab"] }, depth_m: { type: "integer", minimum: 0,
+    maximum: 11000 } },
+};
+const asSchema = schema =>
+  ({ type: "json_schema", json_schema: { name: "answer", strict: true, schema } });
+const toolOf = (name, parameters, strict = true) =>
+  ({ type: "function", function: { name, parameters, strict } });
+const sea = [{ role: "user", content: "Tell me about the sea." }];
+
+test("an answer follows its schema", { skip: fake }, async () => {
+  for (const seed of [1, 2, 3]) {
+    const request = { model, messages: sea, seed, max_tokens: 60,
+      response_format: asSchema(depths) };
+    const { message, finish_reason } = (await chat(request)).choices[0];
+    assert.equal(finish_reason, "stop");
+    const value = JSON.parse(message.content);
+    assert.deepEqual(Object.keys(value), ["kind", "depth_m"]);
+    assert.ok(["fish", "crab"].includes(value.kind));
+    assert.ok(Number.isInteger(value.depth_m) && value.depth_m >= 0 && value.depth_m <= 11000);
+    const streamed = await client.chat.completions.stream(request).finalChatCompletion();
+    assert.equal(streamed.choices[0].message.content, message.content);
+  }
+});
+
+test("the client parses structured answers", { skip: fake }, async () => {
+  const completion = await client.chat.completions.parse(
+    { model, messages: sea, seed: 5, max_tokens: 60, response_format: asSchema(depths) });
+  assert.ok(["fish", "crab"].includes(completion.choices[0].message.parsed.kind));
+});
+
+test("json_object begins a JSON object", { skip: fake }, async () => {
+  const { message, finish_reason } = (await chat({ model, messages: sea, seed: 1, max_tokens: 40,
+    response_format: { type: "json_object" } })).choices[0];
+  assert.match(message.content, /^\{/);
+  if (finish_reason === "stop") assert.equal(typeof JSON.parse(message.content), "object");
+});
+
+test("a grammar is followed, in chats and completions", { skip: fake }, async () => {
+  const grammar = 'root ::= ("yes" | "no") ", " [0-9]{3} "!"';
+  const answer = await chat({ model, messages: sea, max_tokens: 40, grammar });
+  assert.match(answer.choices[0].message.content, /^(yes|no), \d{3}!$/);
+  const text = await client.completions.create({ model, prompt: "Is it? ", max_tokens: 40,
+    grammar });
+  assert.match(text.choices[0].text, /^(yes|no), \d{3}!$/);
+});
+
+test("tool_choice forces calls, whose arguments are strict", { skip: fake }, async () => {
+  const tools = [toolOf("look_up", depths), toolOf("stop", undefined)];
+  const ask = tool_choice => ({ model, messages: sea, tools, tool_choice, max_tokens: 120, seed: 4,
+    parallel_tool_calls: false });
+  const named = { type: "function", function: { name: "look_up" } };
+  for (const choice of ["required", named]) {
+    const { message, finish_reason } = (await chat(ask(choice))).choices[0];
+    assert.equal(finish_reason, "tool_calls");
+    assert.equal(message.content ?? "", "", "no marker leaks into the text");
+    const [call] = message.tool_calls;
+    if (choice === named) assert.equal(call.function.name, "look_up");
+    if (call.function.name === "look_up") {
+      assert.ok(["fish", "crab"].includes(JSON.parse(call.function.arguments).kind));
+    }
+    const streamed = await client.chat.completions.stream(ask(choice)).finalChatCompletion();
+    const again = streamed.choices[0].message;
+    assert.equal(again.tool_calls[0].function.arguments, call.function.arguments);
+    assert.equal(again.content ?? "", "");
+  }
+  const none = (await chat(ask("none"))).choices[0];
+  assert.equal(none.message.tool_calls, undefined);
+  assert.notEqual(none.finish_reason, "tool_calls");
+});
+
 test("errors say what is wrong", async () => {
   const rejects = (promise, status, code, param) => assert.rejects(promise, e => {
     assert.equal(e.status, status, e.message);
@@ -314,6 +386,24 @@ test("errors say what is wrong", async () => {
   await rejects(chat({ ...short, messages: [] }), 400, "invalid_argument", "messages");
   await rejects(chat({ ...short, n: 0 }), 400, "invalid_argument", "n");
   await rejects(chat({ ...short, n: 1000 }), 400, "invalid_argument", "n");
+  const choice = { ...short, tool_choice: "required" };
+  await rejects(chat(choice), 400, "invalid_argument", "tool_choice");
+  if (!fake) {
+    const schema = "response_format.json_schema.schema";
+    for (const [response_format, param] of [
+      [asSchema({ not: {} }), schema],
+      [asSchema({ type: "nothing" }), schema],
+      [asSchema({ $ref: "#/$defs/missing" }), schema],
+      [{ type: "xml" }, "response_format.type"],
+      [{ type: "json_schema", json_schema: { name: "n" } }, schema],
+    ]) {
+      await rejects(chat({ ...short, response_format }), 400, "invalid_argument", param);
+    }
+    await rejects(chat({ ...short, grammar: "nonsense" }), 400, "invalid_argument", "grammar");
+    const tools = [toolOf("f", { type: "object", not: {} })];
+    await rejects(chat({ ...short, tools, tool_choice: "required" }), 400, "invalid_argument",
+      "tools[0].function.parameters");
+  }
   const unknown = { ...short, model: "no-such-model" };
   await rejects(chat(unknown), 404, "not_found", "model");
   await rejects(chat({ ...unknown, stream: true }), 404, "not_found", "model");

@@ -12,9 +12,10 @@
 namespace hadal::prompt {
 
 /// How a generation writes its answers.
-struct AnswerGrammar {
+struct AnswerMarkup {
   bool reasoning = true;           ///< knows <think> and </think>
   bool token_calls = false;        ///< tool calls between special tokens: V2.5 to V3.1
+  bool fenced_calls = false;       ///< whose arguments are a block of code: before V3.1
   const DsmlTags* dsml = nullptr;  ///< tool calls as DSML: V3.2 and later
   /// Line breaks around the reasoning belong to the format: "<think>\n...\n</think>\n\n...".
   bool trims_line_breaks = false;
@@ -23,7 +24,7 @@ struct AnswerGrammar {
 };
 
 /// A parser for an answer that begins in its reasoning or in its content.
-std::unique_ptr<AnswerParser> make_markup_parser(const AnswerGrammar& grammar,
+std::unique_ptr<AnswerParser> make_markup_parser(const AnswerMarkup& grammar,
                                                  bool starts_in_reasoning);
 
 }  // namespace hadal::prompt

@@ -123,37 +123,60 @@ Result<std::vector<Message>> read_messages(const ObjectReader& body, const Reque
   return out;
 }
 
-/// `tools`, or none when tool_choice is "none".
-Result<std::vector<engine_api::Tool>> read_tools(const ObjectReader& body,
-                                                 const RequestLimits& limits) {
-  std::vector<engine_api::Tool> out;
+Result<engine_api::Tool> read_tool(const json::Value& value, std::string place) {
+  TRY(const ObjectReader tool, ObjectReader::of(value, std::move(place)));
+  TRY(const std::string type, tool.string("type"));
+  if (type != "function") return tool.bad("type", "must be function");
+  TRY(const json::Value* function, tool.object("function"));
+  if (function == nullptr) return tool.wrong_kind("function", "an object");
+  const ObjectReader f(*function, tool.place("function"));
+  engine_api::Tool out;
+  TRY(out.name, f.string("name"));
+  if (!is_function_name(out.name)) return f.bad("name", kNameRule);
+  TRY(out.description, f.string("description"));
+  TRY(const json::Value* parameters, f.object("parameters"));
+  if (parameters != nullptr) out.parameters = *parameters;
+  TRY(out.strict, f.boolean("strict", false));
+  return out;
+}
+
+Status read_tool_choice(const ObjectReader& body, engine_api::Chat& chat) {
+  const json::Value* choice = body.find("tool_choice");
+  if (choice == nullptr) return {};
+  if (choice->is_string()) {
+    const std::string& word = choice->as_string();
+    if (word == "auto") return {};
+    if (word == "none") {
+      chat.tools.clear();
+      return {};
+    }
+    if (word != "required") return body.bad("tool_choice", "must be none, auto or required");
+  } else {
+    TRY(const ObjectReader named, ObjectReader::of(*choice, "tool_choice"));
+    TRY(const std::string type, named.string("type"));
+    if (type != "function") return named.bad("type", "must be function");
+    TRY(const json::Value* function, named.object("function"));
+    if (function == nullptr) return named.wrong_kind("function", "an object");
+    const ObjectReader f(*function, "tool_choice.function");
+    TRY(chat.tool_name, f.string("name"));
+    if (std::ranges::find(chat.tools, chat.tool_name, &engine_api::Tool::name) ==
+        chat.tools.end()) {
+      return f.bad("name", "must be the name of one of the tools");
+    }
+  }
+  if (chat.tools.empty()) return body.bad("tool_choice", "needs tools");
+  chat.tool_choice = engine_api::ToolChoice::required;
+  return {};
+}
+
+Status read_tools(const ObjectReader& body, const RequestLimits& limits, engine_api::Chat& chat) {
   TRY(const json::Value* list, body.array("tools", limits.tools_max));
   for (size_t i = 0; list != nullptr && i < list->as_array().size(); ++i) {
-    TRY(const ObjectReader tool, ObjectReader::of(list->as_array()[i], element("tools", i)));
-    TRY(const std::string type, tool.string("type"));
-    if (type != "function") return tool.bad("type", "must be function");
-    TRY(const json::Value* function, tool.object("function"));
-    if (function == nullptr) return tool.wrong_kind("function", "an object");
-    const ObjectReader f(*function, tool.place("function"));
-    engine_api::Tool t;
-    TRY(t.name, f.string("name"));
-    if (!is_function_name(t.name)) return f.bad("name", kNameRule);
-    TRY(t.description, f.string("description"));
-    TRY(const json::Value* parameters, f.object("parameters"));
-    if (parameters != nullptr) t.parameters = *parameters;
-    TRY(t.strict, f.boolean("strict", false));
-    out.push_back(std::move(t));
+    TRY(auto tool, read_tool(list->as_array()[i], element("tools", i)));
+    chat.tools.push_back(std::move(tool));
   }
-  const json::Value* choice = body.find("tool_choice");
-  if (choice == nullptr) return out;
-  if (choice->is_string() && choice->as_string() == "auto") return out;
-  if (choice->is_string() && choice->as_string() == "none") {
-    return std::vector<engine_api::Tool>();
-  }
-  if (choice->is_object() || (choice->is_string() && choice->as_string() == "required")) {
-    return body.bad("tool_choice", "must be auto or none: this server cannot force a call yet");
-  }
-  return body.bad("tool_choice", "must be auto or none");
+  TRY(chat.parallel_tool_calls, body.boolean("parallel_tool_calls", true));
+  return read_tool_choice(body, chat);
 }
 
 /// `thinking`, `chat_template_kwargs` and `reasoning_effort`, in this order of precedence.
@@ -213,7 +236,9 @@ Result<json::Value> read_response_format(const ObjectReader& body) {
   if (schema == nullptr) return f.wrong_kind("json_schema", "an object");
   const ObjectReader s(*schema, "response_format.json_schema");
   TRY_VOID(s.string("name"));
-  TRY_VOID(s.object("schema"));
+  TRY_VOID(s.boolean("strict", false));
+  TRY(const json::Value* itself, s.object("schema"));
+  if (itself == nullptr) return s.wrong_kind("schema", "an object");
   return *format;
 }
 
@@ -241,10 +266,23 @@ Result<engine_api::Chat> read_chat(const ObjectReader& body, const RequestLimits
   engine_api::Chat chat;
   TRY(chat.messages, read_messages(body, limits));
   TRY_VOID(read_continuation(body, chat.messages));
-  TRY(chat.tools, read_tools(body, limits));
+  TRY_VOID(read_tools(body, limits, chat));
   TRY_VOID(read_thinking(body, chat));
   TRY(chat.response_format, read_response_format(body));
   return chat;
+}
+
+Result<engine_api::AnswerFormat> read_answer_format(const ObjectReader& body) {
+  TRY(const json::Value format, read_response_format(body));
+  TRY(std::string grammar, body.string("grammar"));
+  if (!grammar.empty()) {
+    if (!format.is_null()) return body.bad("grammar", "does not go together with response_format");
+    return engine_api::AnswerFormat(engine_api::GrammarFormat{std::move(grammar)});
+  }
+  if (format.is_null()) return engine_api::AnswerFormat();
+  const json::Value* schema = format.find("json_schema");
+  if (schema == nullptr) return engine_api::AnswerFormat(engine_api::JsonObjectFormat{});
+  return engine_api::AnswerFormat(engine_api::JsonSchemaFormat{*schema->find("schema")});
 }
 
 }  // namespace hadal::protocol::internal
