@@ -10,12 +10,16 @@ namespace {
 
 using engine_api::FinishReason;
 
-// Its tokens are known: the text would be copied from part to part.
+// Its tokens are known: the text would be copied from part to part. An answer that was begun in the
+// last message stays: a format holds for the whole of it.
 void drop_text(engine_api::Prompt& prompt) {
-  if (auto* chat = std::get_if<engine_api::Chat>(&prompt)) {
+  auto* chat = std::get_if<engine_api::Chat>(&prompt);
+  if (chat == nullptr) {
+    prompt = engine_api::TextPrompt();
+  } else if (chat->messages.empty() || !chat->messages.back().prefix) {
     chat->messages.clear();
   } else {
-    prompt = engine_api::TextPrompt();
+    for (auto m = chat->messages.begin(); m + 1 != chat->messages.end(); ++m) *m = {};
   }
 }
 
