@@ -231,7 +231,7 @@ class Ops {
   /// x += y.
   virtual void add(Mat x, Mat y) = 0;
   /// Every projection of the same x [T, K]. Blocked weights (q8_0, ...) may round x to 8-bit blocks
-  /// of 32.
+  /// of 32, weights of i8 a whole row of x.
   virtual void linear(std::span<const Projection> projections, Mat x) = 0;
   /// out[:, g] = W_g x[:, g] for `groups` equal column blocks. Shapes: x [T, G * k], weight [G * r,
   /// k], out [T, G * r].

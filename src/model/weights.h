@@ -76,8 +76,7 @@ class WeightLoader {
  private:
   const format::CheckpointTensor* find(Names names, bool required);
   bool shape_is(const format::CheckpointTensor& t, int64_t n, int64_t k);
-  bool add_scale(const format::CheckpointTensor& t, WeightView& weight);
-  WeightView load_matrix(Names names, int64_t n, int64_t k, bool required, bool with_scale);
+  WeightView load_matrix(Names names, int64_t n, int64_t k, bool required, bool may_scale);
   const float* load_vector(Names names, int64_t n, bool required);
   void import_experts(ExpertWeights& experts);
   std::byte* upload(const void* host, size_t bytes);

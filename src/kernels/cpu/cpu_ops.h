@@ -69,6 +69,7 @@ class CpuOps final : public Ops {
   struct Input {
     Mat x;
     const std::byte* blocks = nullptr;  ///< groups of 16 tokens in 8-bit blocks, see packed.h
+    const std::byte* whole = nullptr;   ///< the same with one scale a token
     const float* columns = nullptr;     ///< groups of 16 tokens, [k][g] each
     const int8_t* q = nullptr;          ///< [T, k] 8-bit blocks for weights as they are stored
     const float* scale = nullptr;
@@ -79,7 +80,7 @@ class CpuOps final : public Ops {
   };
   /// The memory behind an Input's forms; keeps its size.
   struct InputMemory {
-    std::vector<std::byte> blocks;
+    std::vector<std::byte> blocks, whole;
     std::vector<float> columns;
     std::vector<int8_t> q;
     std::vector<float> scale;
@@ -88,6 +89,7 @@ class CpuOps final : public Ops {
   /// Which forms a product wants.
   struct Forms {
     bool blocks = false;
+    bool whole = false;
     bool columns = false;
     bool rows_q8 = false;
     bool plain = false;

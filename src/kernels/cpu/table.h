@@ -65,7 +65,8 @@ struct Table {
   // stored. x holds a group of g <= 16 tokens, out[t * ldo + r] = row r of the tile . token t for
   // all 16 rows.
 
-  /// For blocked types. x: the group in 8-bit blocks, made by quantize_token; w.k whole blocks.
+  /// For blocked types. x: the group in 8-bit blocks, made by quantize_token, for i8 by
+  /// quantize_whole_token; w.k whole blocks.
   void (*packed_q8)(float* out, int64_t ldo, const PackedWeight& w, const std::byte* tile,
                     const std::byte* x, int64_t g);
   /// For f32, f16, bf16, f8_e4m3. x [k][g], and kGroupTokens floats behind it that may be read.
@@ -74,6 +75,8 @@ struct Table {
   /// Writes token t of a group of g (k / 32 * g * kGroupBlockBytes bytes, and kGroupSlack behind
   /// it).
   void (*quantize_token)(std::byte* group, int64_t g, int64_t t, const float* x, int64_t k);
+  /// The same with one scale for the whole token, for i8 weights.
+  void (*quantize_whole_token)(std::byte* group, int64_t g, int64_t t, const float* x, int64_t k);
 };
 
 const Table& ref_table();

@@ -135,7 +135,8 @@ class Bed : public ::testing::TestWithParam<Variant> {
     }
   }
 
-  /// A random weight. FP8 gets scales per scale_rows x scale_cols, FP4 per 32.
+  /// A random weight. FP8 gets scales per scale_rows x scale_cols, FP4 per 32,
+  /// i8 per row.
   static std::unique_ptr<TestWeight> weight(DType dtype, int64_t n, int64_t k, uint64_t seed,
                                             DType scale_dtype = DType::f32, int scale_rows = 128,
                                             int scale_cols = 128);
@@ -159,10 +160,10 @@ inline float store_scale(std::byte* to, DType dtype, double v) {
     *to = static_cast<std::byte>(e + 127);
     return std::ldexp(1.0f, e);
   }
-  if (dtype == DType::bf16) {
-    const uint16_t half = f32_to_bf16(f);
+  if (dtype == DType::bf16 || dtype == DType::f16) {
+    const uint16_t half = dtype == DType::f16 ? f32_to_f16(f) : f32_to_bf16(f);
     std::memcpy(to, &half, 2);
-    return bf16_to_f32(half);
+    return dtype == DType::f16 ? f16_to_f32(half) : bf16_to_f32(half);
   }
   std::memcpy(to, &f, 4);
   return f;
@@ -174,7 +175,7 @@ inline std::unique_ptr<TestWeight> Bed::weight(DType dtype, int64_t n, int64_t k
   Normal random(seed);
   const DTypeInfo& info = dtype_info(dtype);
   w->data.resize(static_cast<size_t>(n * k / info.block_elems * info.block_bytes));
-  const bool scaled = dtype == DType::f8_e4m3 || dtype == DType::f4_e2m1;
+  const bool scaled = dtype == DType::f8_e4m3 || dtype == DType::f4_e2m1 || dtype == DType::i8;
   if (scaled) {
     for (std::byte& b : w->data) {
       b = static_cast<std::byte>(random.rng().next_below(256));
@@ -192,9 +193,9 @@ inline std::unique_ptr<TestWeight> Bed::weight(DType dtype, int64_t n, int64_t k
   w->view.data = {w->data.data(), dtype, {n, k}};
   if (!scaled) return w;
 
-  if (dtype == DType::f4_e2m1) {
+  if (dtype == DType::f4_e2m1 || dtype == DType::i8) {
     scale_rows = 1;
-    scale_cols = 32;
+    scale_cols = dtype == DType::i8 ? static_cast<int>(k) : 32;
   }
   const int64_t rows = (n + scale_rows - 1) / scale_rows;
   const int64_t cols = (k + scale_cols - 1) / scale_cols;

@@ -236,6 +236,7 @@ constexpr Table kTable = {
     .packed_q8 = Packed::packed_q8,
     .packed_f32 = Packed::packed_f32,
     .quantize_token = Packed::quantize_token,
+    .quantize_whole_token = Packed::quantize_whole_token,
 };
 
 }  // namespace

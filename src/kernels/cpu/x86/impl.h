@@ -441,6 +441,10 @@ struct Impl {
     static constexpr int kBytes = 1;
     static F load(const std::byte* p) { return V::from_e4m3(p); }
   };
+  struct Int8 {
+    static constexpr int kBytes = 1;
+    static F load(const std::byte* p) { return V::from_i8(p); }
+  };
   template <class Body>
   static void blocks(float* out, const std::byte* row, int64_t n, int elems, int block_bytes,
                      Body body) {
@@ -453,6 +457,7 @@ struct Impl {
       case DType::f16: plain<F16>(out, row, n); return true;
       case DType::bf16: plain<Bf16>(out, row, n); return true;
       case DType::f8_e4m3: plain<E4m3>(out, row, n); return true;
+      case DType::i8: plain<Int8>(out, row, n); return true;
       case DType::f4_e2m1: {
         const uint8_t* q = bytes(row);
         for (int64_t i = 0; i < n / 2; ++i) {
