@@ -53,7 +53,10 @@ constexpr Flag kFlags[] = {
      .help = "runs; the best counts",
      .min = 1,
      .max = 1000},
-    {.name = "kv-dtype", .fallback = "f16", .help = "of the KV cache", .choices = "f16|bf16|f32"},
+    {.name = "kv-dtype",
+     .fallback = "f16",
+     .help = "of the KV cache",
+     .choices = kvcache::kKvDTypeNames},
     {.name = "threads",
      .kind = Kind::integer,
      .fallback = "0",
@@ -187,7 +190,7 @@ Result<int> run(const config::Flags& flags) {
                          {.step_tokens_max = std::max(options.step_tokens_max, sequences)}));
   const int64_t prefill = flags.integer("prefill-tokens");
   const int64_t decode = flags.integer("decode-tokens");
-  const DType kv_dtype = *dtype_from_name(flags.text("kv-dtype"));
+  const DType kv_dtype = *kvcache::kv_dtype_from_name(flags.text("kv-dtype"));
   TRY(auto runner, Runner::create(*model, *device, sequences, prefill + decode, kv_dtype));
   TRY(const Measured m, measure(runner, *model, flags));
   const double context = static_cast<double>(prefill) + static_cast<double>(decode) / 2;

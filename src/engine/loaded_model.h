@@ -25,7 +25,7 @@ struct LoadOptions {
   int64_t context_tokens_max = 0;  ///< 0: the model's
   uint64_t kv_cache_bytes_max =
       0;  ///< 0: full contexts for all sequences, at most a quarter of the machine's memory
-  DType kv_dtype = DType::f16;    ///< f16, bf16 or f32
+  DType kv_dtype = DType::f16;    ///< f16, bf16, f32, q8_0 (int8) or f8_e4m3 (fp8)
   int64_t step_tokens_max = 512;  ///< tokens of one step
   int64_t sequences_max = 1;      ///< answers at a time
   bool prefix_cache = true;

@@ -219,6 +219,33 @@ TEST_P(QuantizedTest, StaysWithinItsBoundsOnEveryInstructionSet) {
 INSTANTIATE_TEST_SUITE_P(Demo, QuantizedTest, testing::ValuesIn(kCases),
                          [](const auto& test) { return std::string(test.param.name); });
 
+// What a cache of fewer bits costs, against one of f32 and with the same weights.
+TEST(KvCacheTypesTest, StayWithinTheirBounds) {
+  const auto source = *format::Checkpoint::open(kDemo / "demo.gguf");
+  const auto device = *kernels::open_cpu({.exact = true});
+  const auto model = *model::Model::load(*source, *device);
+  const bool whole = std::getenv("HADAL_WHOLE_TEXT") != nullptr;
+  const auto pieces = std::span(text()).first(whole ? text().size() : 12);
+  struct KvCase {
+    DType dtype;
+    double kl_at_most, same_top_at_least;
+  };
+  double before = -1;
+  for (const KvCase& c : {KvCase{DType::f32, 0, 1}, KvCase{DType::f16, 2e-5, 0.998},
+                          KvCase{DType::bf16, 0.0005, 0.995}, KvCase{DType::q8_0, 0.002, 0.985},
+                          KvCase{DType::f8_e4m3, 0.012, 0.95}}) {
+    const auto d = model::compare_models({*model, *device}, {*model, *device, c.dtype}, pieces,
+                                         [](int64_t) { return true; });
+    ASSERT_TRUE(d) << d.error().message;
+    std::printf("| %s | %.7f (+- %.7f) | %.2f %% |\n", std::string(dtype_name(c.dtype)).c_str(),
+                d->kl_mean, d->kl_error, 100 * d->same_top);
+    EXPECT_LE(d->kl_mean, c.kl_at_most) << dtype_name(c.dtype);
+    EXPECT_GE(d->same_top, c.same_top_at_least) << dtype_name(c.dtype);
+    EXPECT_GT(d->kl_mean, before) << "as exact as the type before";
+    before = d->kl_mean;
+  }
+}
+
 // The same function with activations as real models have them: a few channels of each norm are
 // twenty times larger, and the weights that read them as much smaller. What is rounded without
 // knowing that loses those channels; the importance matrix says which they are.

@@ -168,6 +168,12 @@ inline float* row_of(const Mat& m, int64_t i) {
   return reinterpret_cast<float*>(m.data) + i * m.stride;
 }
 
+/// Bytes of `n` columns of a cached row, whole blocks.
+inline int64_t kv_bytes(DType dtype, int64_t n) {
+  const DTypeInfo& info = dtype_info(dtype);
+  return n / info.block_elems * info.block_bytes;
+}
+
 /// Where row r of a step's sequence lies in its stream.
 inline int64_t kv_row(const KvView& kv, const StepView& step, int64_t sequence, int64_t r) {
   if (kv.ring_rows > 0) return step.slots[sequence] * kv.ring_rows + r % kv.ring_rows;
@@ -176,7 +182,7 @@ inline int64_t kv_row(const KvView& kv, const StepView& step, int64_t sequence, 
 }
 
 inline std::byte* kv_address(const KvView& kv, const StepView& step, int64_t sequence, int64_t r) {
-  return kv.data + kv_row(kv, step, sequence, r) * kv.width * dtype_info(kv.dtype).block_bytes;
+  return kv.data + kv_row(kv, step, sequence, r) * kv_bytes(kv.dtype, kv.width);
 }
 
 }  // namespace hadal::kernels::cpu

@@ -55,10 +55,8 @@ struct Table {
   /// out = silu(min(gate, limit)) * clamp(up, -limit, limit); limit 0: no clamps.
   void (*swiglu)(float* out, const float* gate, const float* up, float limit, int64_t n);
 
-  /// The same as dot and axpy with a cached row of f32, f16 or bf16.
-  float (*dot_kv)(const float* a, DType dtype, const std::byte* row, int64_t n);
-  void (*axpy_kv)(float* y, float a, DType dtype, const std::byte* row, int64_t n);
-  /// Stores a row as f32, f16 or bf16.
+  /// Stores a row of the cache as f32, f16, bf16, f8_e4m3 (numbers beyond 448 as 448), or q8_0 (n
+  /// whole blocks).
   void (*store_kv)(std::byte* row, DType dtype, const float* x, int64_t n);
 
   // Products with packed weights (packed.h); null in a table that reads weights only as they are

@@ -284,11 +284,20 @@ struct TestCache {
   std::vector<Table2> rows;
 };
 
-inline double stored_as(DType dtype, double v) {
-  const auto f = static_cast<float>(v);
-  if (dtype == DType::f16) return f16_to_f32(f32_to_f16(f));
-  if (dtype == DType::bf16) return bf16_to_f32(f32_to_bf16(f));
-  return f;
+/// The numbers that a cached row of `dtype` holds of `row`.
+inline std::vector<float> stored_row(DType dtype, std::vector<float> row) {
+  if (dtype == DType::q8_0) {
+    std::vector<std::byte> blocks(row.size() / 32 * 34);
+    EXPECT_TRUE(format::quantize(dtype, row, blocks));
+    EXPECT_TRUE(format::dequantize(dtype, blocks, row));
+    return row;
+  }
+  for (float& f : row) {
+    if (dtype == DType::f16) f = f16_to_f32(f32_to_f16(f));
+    if (dtype == DType::bf16) f = bf16_to_f32(f32_to_bf16(f));
+    if (dtype == DType::f8_e4m3) f = e4m3_to_f32(f32_to_e4m3(f));
+  }
+  return row;
 }
 
 /// An empty stream; ring_rows 0: growing, one row per tokens_per_row tokens.
@@ -299,7 +308,10 @@ inline TestCache test_cache(const TestStep& step, int64_t width, DType dtype, in
   const auto sequences = static_cast<int64_t>(step.sequences().size());
   const int64_t rows = ring_rows > 0 ? ring_rows * sequences : step.pages() * page_rows;
   // What nobody wrote is NaN: reading it shows.
-  c.data.assign(static_cast<size_t>(rows * width * dtype_info(dtype).block_bytes), std::byte{0xFF});
+  const DTypeInfo& info = dtype_info(dtype);
+  EXPECT_EQ(width % info.block_elems, 0);
+  c.data.assign(static_cast<size_t>(rows * width / info.block_elems * info.block_bytes),
+                std::byte{0xFF});
   c.view = {c.data.data(), dtype, width, page_rows, ring_rows};
   return c;
 }
@@ -313,10 +325,10 @@ void fill_cache(Ops& ops, TestCache& c, const TestStep& step, uint64_t seed, Cou
     c.rows.emplace_back(n, c.view.width);
     std::vector<float> row(static_cast<size_t>(c.view.width));
     for (int64_t r = 0; r < n; ++r) {
-      for (int64_t i = 0; i < c.view.width; ++i) {
-        row[static_cast<size_t>(i)] = static_cast<float>(random.next());
-        c.rows[s].at(r, i) = stored_as(c.view.dtype, row[static_cast<size_t>(i)]);
-      }
+      for (float& v : row) v = static_cast<float>(random.next());
+      const std::vector<float> stored = stored_row(c.view.dtype, row);
+      for (int64_t i = 0; i < c.view.width; ++i)
+        c.rows[s].at(r, i) = stored[static_cast<size_t>(i)];
       StepView one = step.view();
       const auto position = static_cast<int32_t>(r);
       const auto seq = static_cast<int32_t>(s);
