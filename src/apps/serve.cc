@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/local_backend.h"
+#include "engine/warm_up.h"
 #include "gateway/gateway.h"
 #include "http/server.h"
 
@@ -85,6 +86,10 @@ constexpr Flag kFlags[] = {
      .kind = Kind::boolean,
      .fallback = "true",
      .help = "serve the chat page at /"},
+    {.name = "warm", .unit = "IMAGE", .help = "take the prompts that `hadal cache build` computed"},
+    {.name = "warm-key",
+     .unit = "FILE.pem",
+     .help = "public key (Ed25519) that must have signed the image"},
     {.name = "config", .unit = "FILE", .help = "TOML file with these settings; flags win over it"},
     {.name = "dump-config", .kind = Kind::boolean, .help = "print the settings as TOML and exit"},
 };
@@ -150,6 +155,22 @@ int wait_for_stop() {
   return byte;
 }
 
+Status warm(engine::LoadedModel& model, const config::Flags& flags) {
+  const std::string& image = flags.text("warm");
+  const std::string& key = flags.text("warm-key");
+  if (image.empty()) {
+    if (key.empty()) return {};
+    return invalid_argument("--warm-key needs --warm IMAGE").about("warm-key");
+  }
+  TRY(const int64_t pages, engine::load_warm_image(model, image, key));
+  if (key.empty()) {
+    LOG(warn, "warm_image_not_verified", {"image", image},
+        {"why", "whoever can write it can change answers; see --warm-key"});
+  }
+  LOG(info, "warmed", {"image", image}, {"tokens", pages * model.kv->page_tokens()});
+  return {};
+}
+
 Result<int> run(const config::Flags& flags) {
   if (flags.boolean("dump-config")) {
     std::fputs(flags.dump().c_str(), stdout);
@@ -159,6 +180,7 @@ Result<int> run(const config::Flags& flags) {
   TRY(const std::string key, api_key(flags));
   TRY(auto model, load_for_answers(flags.positional(0), flags, flags.integer("sequences-max")));
   if (!flags.text("model-id").empty()) model->id = flags.text("model-id");
+  TRY_VOID(warm(*model, flags));
   const std::string id = model->id;
   const std::string device = model->device->description();
 
@@ -167,6 +189,7 @@ Result<int> run(const config::Flags& flags) {
   engine::BackendOptions backend_options;
   backend_options.queue_max = static_cast<size_t>(flags.integer("queue-max"));
   backend_options.timeout_ms_max = flags.integer("request-timeout-ms");
+  backend_options.fixed_seed = flags.boolean("deterministic");
   engine::LocalBackend backend(std::move(model), backend_options, clock, metrics);
   gateway::GatewayOptions gateway_options;
   gateway_options.api_key = key;

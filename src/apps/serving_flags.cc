@@ -25,7 +25,8 @@ Result<std::unique_ptr<engine::LoadedModel>> load_for_answers(const std::string&
   TRY(auto checkpoint, open_checkpoint(path));
   TRY(auto device,
       open_device(flags.text("isa"), {.threads = static_cast<int>(flags.integer("threads")),
-                                      .pack_weights = flags.boolean("pack-weights")}));
+                                      .pack_weights = flags.boolean("pack-weights"),
+                                      .batch_invariant = flags.boolean("deterministic")}));
   engine::LoadOptions options;
   options.prompt_format = flags.text("prompt-format");
   options.context_tokens_max = flags.integer("context-tokens-max");
@@ -34,6 +35,8 @@ Result<std::unique_ptr<engine::LoadedModel>> load_for_answers(const std::string&
   options.step_tokens_max = flags.integer("step-tokens-max");
   options.sequences_max = sequences_max;
   options.prefix_cache = flags.boolean("prefix-cache");
+  options.speculation.ngram = flags.text("speculate") != "off";
+  options.speculation.tokens_max = flags.integer("speculate-tokens-max");
   return engine::LoadedModel::load(std::move(checkpoint), std::move(device), options);
 }
 

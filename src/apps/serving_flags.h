@@ -58,6 +58,22 @@ Result<Address> parse_address(const std::string& text);
        .help = "prompt tokens computed at once", \
        .min = 1, \
        .max = 65536}, \
+      {.name = "speculate", \
+       .fallback = "auto", \
+       .help = "guess tokens ahead, from the text itself (ngram), while that pays; answers stay " \
+               "the same", \
+       .choices = "auto|off|ngram"}, \
+      {.name = "speculate-tokens-max", \
+       .kind = config::Kind::integer, \
+       .fallback = "7", \
+       .unit = "TOKENS", \
+       .help = "guesses of an answer in a step", \
+       .min = 1, \
+       .max = 32}, \
+      {.name = "deterministic", \
+       .kind = config::Kind::boolean, \
+       .fallback = "false", \
+       .help = "the same request gets the same answer, bit by bit, whatever else is computed"}, \
       {.name = "threads", \
        .kind = config::Kind::integer, \
        .fallback = "0", \

@@ -92,27 +92,6 @@ TEST(BoundedQueueTest, RefusesWhenFullAndDrainsAfterClose) {
   EXPECT_EQ(queue.pop(), std::nullopt);
 }
 
-TEST(BoundedQueueTest, PopIfLooksAtTheOldestOnly) {
-  BoundedQueue<int> queue(3);
-  EXPECT_EQ(queue.pop_if([](int) { return true; }), std::nullopt);
-  for (const int i : {1, 2}) ASSERT_TRUE(queue.try_push(int{i}));
-  EXPECT_EQ(queue.pop_if([](int i) { return i == 2; }), std::nullopt);
-  EXPECT_EQ(queue.pop_if([](int i) { return i == 1; }), 1);
-  EXPECT_EQ(queue.size(), 1u);
-}
-
-TEST(BoundedQueueTest, WaitLeavesTheItemAndEndsWithTheQueue) {
-  BoundedQueue<int> queue(1);
-  std::thread late([&] { EXPECT_TRUE(queue.try_push(7)); });
-  EXPECT_TRUE(queue.wait());
-  late.join();
-  EXPECT_EQ(queue.size(), 1u);
-  queue.close();
-  EXPECT_TRUE(queue.wait());
-  EXPECT_EQ(queue.try_pop(), 7);
-  EXPECT_FALSE(queue.wait());
-}
-
 TEST(UnitsTest, CheckedArithmeticRefusesOverflow) {
   EXPECT_EQ(checked_mul(1ull << 33, 1ull << 31), std::nullopt);
   EXPECT_EQ(checked_mul(3, 4), 12u);

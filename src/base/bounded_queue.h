@@ -33,39 +33,11 @@ class BoundedQueue {
     return take();
   }
 
-  /// The oldest item if `wanted` is true for it.
-  template <class Predicate>
-  std::optional<T> pop_if(Predicate wanted) {
-    std::lock_guard lock(mutex_);
-    if (items_.empty() || !wanted(std::as_const(items_.front()))) return std::nullopt;
-    return take();
-  }
-
-  /// Waits for an item without taking it; false once the queue is closed and empty.
-  bool wait() {
-    std::unique_lock lock(mutex_);
-    ready_.wait(lock, [&] { return closed_ || !items_.empty(); });
-    return !items_.empty();
-  }
-
   /// Waits for an item; nothing once the queue is closed and empty.
   std::optional<T> pop() {
     std::unique_lock lock(mutex_);
     ready_.wait(lock, [&] { return closed_ || !items_.empty(); });
     return take();
-  }
-
-  /// Takes out every item for which `wanted` is true, oldest first; the others keep their order.
-  template <class Predicate>
-  std::deque<T> take_if(Predicate wanted) {
-    std::deque<T> taken;
-    std::lock_guard lock(mutex_);
-    std::erase_if(items_, [&](T& item) {
-      if (!wanted(item)) return false;
-      taken.push_back(std::move(item));
-      return true;
-    });
-    return taken;
   }
 
   /// Refuses new items and wakes the waiters; items already queued can still be popped.

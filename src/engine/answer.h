@@ -35,6 +35,8 @@ class Answer {
 
   const std::optional<engine_api::FinishReason>& finished() const { return finished_; }
   int64_t tokens() const { return tokens_; }
+  /// How many more it may have.
+  int64_t tokens_left() const { return tokens_max_ - tokens_; }
   int64_t reasoning_tokens() const { return reasoning_tokens_; }
   const std::string& stop_string() const { return stop_string_; }
 

@@ -12,9 +12,14 @@ namespace hadal::engine {
 
 using engine_api::Delta;
 using engine_api::FinishReason;
-using model::Logits;
 
 namespace {
+
+// A generated token against a prompt token. Source: arXiv 2401.00588, section 4.
+constexpr int64_t kServedPerNewToken = 2;
+
+// A step with more rows is bound by arithmetic: guesses would only cost.
+constexpr int64_t kDraftRowsMax = 32;
 
 bool says_nothing(const Delta& d) {
   return d.content.empty() && d.reasoning.empty() && d.tool_calls.empty() && d.logprobs.empty();
@@ -25,11 +30,13 @@ bool says_nothing(const Delta& d) {
 struct Batch::Member {
   std::shared_ptr<Job> job;
   std::optional<Sequence> sequence;  ///< none while it has stepped back
-  std::vector<int32_t> tokens;       ///< of one that has stepped back
-  int64_t cached = 0;                ///< prompt tokens that the cache spared at the start
-  int64_t planned = 0;               ///< tokens of this step
+  std::optional<Speculation> speculation;
+  std::vector<int32_t> tokens;  ///< of one that has stepped back
+  int64_t cached = 0;           ///< prompt tokens that the cache spared at the start
+  int64_t planned = 0;          ///< tokens of this step
   bool over = false;
 
+  int64_t drafted() const { return speculation ? speculation->drafted() : 0; }
   int64_t waiting() const {
     return static_cast<int64_t>(sequence->tokens().size()) - sequence->computed();
   }
@@ -44,14 +51,22 @@ Batch::Batch(LoadedModel& model, const Clock& clock, MetricsRegistry& metrics)
       cached_tokens_(metrics.counter("hadal_engine_cached_tokens_total",
                                      "Prompt tokens found in the prefix cache.")),
       new_tokens_(metrics.counter("hadal_engine_completion_tokens_total", "Tokens generated.")),
+      drafted_tokens_(
+          metrics.counter("hadal_engine_drafted_tokens_total", "Tokens guessed ahead.")),
+      accepted_tokens_(metrics.counter("hadal_engine_accepted_tokens_total",
+                                       "Tokens guessed ahead that became part of an answer.")),
       preemptions_(metrics.counter("hadal_engine_preemptions_total",
                                    "Times that a request gave its pages away and began anew.")),
       step_sequences_(metrics.histogram("hadal_engine_step_sequences",
                                         "Sequences that shared a step.",
                                         {1, 2, 4, 8, 16, 32, 64, 128})),
-      pace_(model.model->step_tokens_max()) {
-  const auto floats =
-      static_cast<size_t>(model.sequences_max) * static_cast<size_t>(model.model->config().vocab);
+      pace_(model.model->step_tokens_max()),
+      draft_rows_max_(
+          model.speculation.on()
+              ? std::min(kDraftRowsMax, model.sequences_max * model.speculation.tokens_max)
+              : 0) {
+  const auto floats = static_cast<size_t>(model.sequences_max + draft_rows_max_) *
+                      static_cast<size_t>(model.model->config().vocab);
   auto buffer = model.device->allocate(floats * sizeof(float));
   CHECK(buffer.has_value(), "no memory for the logits of a step");
   logits_ = *std::move(buffer);
@@ -77,7 +92,7 @@ bool Batch::fits(int64_t tokens) const {
 }
 
 bool Batch::has_room(const Job& job) const {
-  if (static_cast<int64_t>(members_.size()) >= loaded_.sequences_max) return false;
+  if (full()) return false;
   // Nobody new while somebody has stepped back for want of pages.
   if (std::ranges::any_of(members_, [](const auto& m) { return !m->sequence; })) return false;
   return fits(static_cast<int64_t>(job.prompt.ids.size()));
@@ -90,8 +105,13 @@ void Batch::join(std::shared_ptr<Job> job) {
   const auto prompt = static_cast<int64_t>(m->tokens.size());
   CHECK(resume(*m), "a place without a slot");
   m->cached = m->sequence->cached();
+  if (loaded_.speculation.on()) {
+    m->speculation.emplace(loaded_.speculation, std::min(prompt + m->job->answer->tokens_left(),
+                                                         loaded_.context_tokens_max));
+  }
   prompt_tokens_.add(static_cast<uint64_t>(prompt - m->cached));
   cached_tokens_.add(static_cast<uint64_t>(m->cached));
+  m->job->account->served += prompt - m->cached;
   members_.push_back(std::move(m));
   running_.set(static_cast<double>(members_.size()));
   Job& joined = *members_.back()->job;
@@ -103,7 +123,8 @@ void Batch::join(std::shared_ptr<Job> job) {
 }
 
 bool Batch::resume(Member& m) {
-  auto started = Sequence::start(*loaded_.kv, loaded_.prefixes.get(), std::move(m.tokens));
+  auto started = Sequence::start(*loaded_.kv, loaded_.prefixes.get(), std::move(m.tokens),
+                                 m.job->request.cache_salt);
   if (!started) return false;
   m.sequence.emplace(*std::move(started));
   m.tokens.clear();
@@ -116,6 +137,7 @@ void Batch::step_back(Member& m) {
   m.tokens = m.sequence->tokens();
   m.sequence.reset();
   m.planned = 0;
+  if (m.speculation) m.speculation->clear();
   preemptions_.add();
 }
 
@@ -141,6 +163,7 @@ void Batch::drop_interrupted(const std::function<Status(const Job&)>& interrupte
 void Batch::plan() {
   for (const auto& m : members_) {
     m->planned = 0;
+    if (m->speculation) m->speculation->clear();
     if (!m->over && !m->sequence && fits(static_cast<int64_t>(m->tokens.size()))) resume(*m);
   }
   int64_t decoding = 0;
@@ -158,7 +181,7 @@ void Batch::plan() {
   }
   // Those planned first may have stepped back for others since.
   decoding = std::ranges::count_if(members_, [](const auto& m) { return m->planned == 1; });
-  int64_t left = pace_.prefill_tokens(decoding);
+  int64_t left = pace_.prefill_tokens(decoding + plan_drafts(decoding));
   for (size_t i = 0; i < members_.size() && left > 0; ++i) {
     Member& m = *members_[i];
     if (m.over || !m.sequence || m.planned > 0) continue;
@@ -176,6 +199,26 @@ void Batch::plan() {
   }
 }
 
+// Guesses for those who write, oldest first, while they pay. Returns how many.
+int64_t Batch::plan_drafts(int64_t writing) {
+  const int64_t room = std::min(draft_rows_max_, loaded_.model->step_tokens_max() - writing);
+  DraftBudget budget(cost_, writing, std::max<int64_t>(room, 0), loaded_.speculation.always);
+  int64_t rows = 0;
+  for (const auto& m : members_) {
+    if (m->planned == 0 || !m->speculation) continue;
+    Sequence& s = *m->sequence;
+    const auto tokens = static_cast<int64_t>(s.tokens().size());
+    // The last token of an answer is nobody's successor, and a guess needs a place in the context.
+    const int64_t useful =
+        std::min(m->job->answer->tokens_left() - 1, loaded_.context_tokens_max - tokens);
+    m->speculation->draft(s.tokens(), useful, budget);
+    if (!s.reserve(1 + m->drafted())) m->speculation->clear();
+    m->planned += m->drafted();
+    rows += m->drafted();
+  }
+  return rows;
+}
+
 Status Batch::forward() {
   step_.clear();
   in_step_.clear();
@@ -185,16 +228,19 @@ Status Batch::forward() {
     Member& m = *member;
     if (m.over || m.planned == 0) continue;
     Sequence& s = *m.sequence;
-    const auto tokens =
-        std::span(s.tokens())
-            .subspan(static_cast<size_t>(s.computed()), static_cast<size_t>(m.planned));
+    const int64_t drafted = m.drafted();
+    const auto tokens = drafted > 0 ? m.speculation->step_tokens()
+                                    : std::span(s.tokens())
+                                          .subspan(static_cast<size_t>(s.computed()),
+                                                   static_cast<size_t>(m.planned));
+    const bool to_the_end = m.planned - drafted == m.waiting();
     step_.push_back({.tokens = tokens,
                      .past = s.computed(),
                      .block_table = s.pages(),
                      .slot = s.slot(),
-                     .logits = m.planned == m.waiting() ? Logits::last : Logits::none});
+                     .logits = to_the_end ? 1 + drafted : 0});
     in_step_.push_back(&m);
-    (m.planned == 1 ? decoding : prefill) += m.planned;
+    (m.planned - drafted == 1 ? decoding : prefill) += m.planned;
   }
   if (step_.empty()) return {};
   step_sequences_.observe(static_cast<double>(step_.size()));
@@ -209,7 +255,9 @@ Status Batch::forward() {
     device.copy_to_host(logits_host_.data(), logits_.data(),
                         static_cast<size_t>(rows * vocab) * sizeof(float));
   }
-  pace_.learn(decoding, prefill, clock_.now_ns() - begin_ns);
+  const int64_t ns = clock_.now_ns() - begin_ns;
+  pace_.learn(decoding, prefill, ns);
+  if (prefill == 0) cost_.learn(decoding, ns);
   return {};
 }
 
@@ -217,22 +265,40 @@ void Batch::hand_out() {
   const auto vocab = static_cast<size_t>(loaded_.model->config().vocab);
   size_t row = 0;
   for (Member* m : in_step_) {
-    m->sequence->advance(m->planned);
-    if (m->waiting() == 0) advance(*m, std::span(logits_host_).subspan(row++ * vocab, vocab));
+    const int64_t drafted = m->drafted();
+    m->sequence->advance(m->planned - drafted);
+    if (m->waiting() > 0) continue;
+    const auto logits = [&](size_t i) {
+      return std::span(logits_host_).subspan((row + i) * vocab, vocab);
+    };
+    size_t taken = 0;
+    // The row of a guess that came true is there: it leads to the next token at once.
+    while (advance(*m, logits(taken)) && drafted > 0 &&
+           m->speculation->confirm(m->sequence->tokens().back())) {
+      m->sequence->advance(1);
+      ++taken;
+    }
+    drafted_tokens_.add(static_cast<uint64_t>(drafted));
+    accepted_tokens_.add(taken);
+    row += 1 + static_cast<size_t>(drafted);
   }
 }
 
-// The next token of a member whose tokens are all computed.
-void Batch::advance(Member& m, std::span<float> logits) {
+// The next token of a member whose tokens are all computed. Whether its answer goes on.
+bool Batch::advance(Member& m, std::span<float> logits) {
   // A wall: what throws here, say a sink, ends its own request only.
   try {
     Answer& answer = *m.job->answer;
     // Whoever comes with the same beginning need not wait for the end of this answer.
     if (answer.tokens() == 0) m.sequence->publish();
     const auto token = answer.choose(logits);
-    if (!token) return end(m, token.error());
+    if (!token) {
+      end(m, token.error());
+      return false;
+    }
     m.sequence->append(*token);
     new_tokens_.add();
+    m.job->account->served += kServedPerNewToken;
     Delta delta;
     answer.accept(*token, delta);
     if (!answer.finished() &&
@@ -244,6 +310,7 @@ void Batch::advance(Member& m, std::span<float> logits) {
   } catch (const std::exception& e) {
     end(m, internal_error(std::string("the engine failed on this request: ") + e.what()));
   }
+  return !m.over;
 }
 
 void Batch::end(Member& m, const Status& why) {

@@ -12,6 +12,8 @@
 #include "engine/loaded_model.h"
 #include "engine/pace.h"
 #include "engine/sequence.h"
+#include "engine/speculation.h"
+#include "engine/step_cost.h"
 #include "model/step_batch.h"
 
 namespace hadal::engine {
@@ -19,8 +21,8 @@ namespace hadal::engine {
 /// The requests that are being answered: they join and leave at every step.
 ///
 ///   step:  one token of everyone who writes   + pieces of prompts, oldest first, while the
-///          (decode)                             step stays short enough for those who write
-///                                               (prefill; see Pace)
+///          (decode), and guesses of theirs      step stays short enough for those who write
+///          while they pay (Speculation)         (prefill; see Pace)
 ///
 /// When pages run out, the youngest steps back: it gives its pages away and computes its tokens
 /// again once there is room. The oldest always goes on, so everyone gets through.
@@ -32,6 +34,8 @@ class Batch {
   ~Batch();
 
   bool empty() const { return members_.empty(); }
+  /// Whether all places are taken.
+  bool full() const { return static_cast<int64_t>(members_.size()) >= loaded_.sequences_max; }
   /// Whether `job` may join now: there is a place, and room for its prompt beside the others.
   bool has_room(const Job& job) const;
   /// Lets it join; it must have room.
@@ -49,12 +53,13 @@ class Batch {
 
   void drop_interrupted(const std::function<Status(const Job&)>& interrupted);
   void plan();
+  int64_t plan_drafts(int64_t writing);
   bool make_room(size_t member, int64_t tokens);
   bool resume(Member& m);
   void step_back(Member& m);
   Status forward();
   void hand_out();
-  void advance(Member& m, std::span<float> logits);
+  bool advance(Member& m, std::span<float> logits);
   void end(Member& m, const Status& why);
   int64_t pages_held() const;
   bool fits(int64_t tokens) const;
@@ -65,11 +70,15 @@ class Batch {
   Counter& prompt_tokens_;
   Counter& cached_tokens_;
   Counter& new_tokens_;
+  Counter& drafted_tokens_;
+  Counter& accepted_tokens_;
   Counter& preemptions_;
   Histogram& step_sequences_;
 
   std::vector<std::unique_ptr<Member>> members_;  ///< oldest first
   Pace pace_;
+  StepCost cost_;
+  int64_t draft_rows_max_;  ///< of a step
   std::vector<model::StepSequence> step_;
   std::vector<Member*> in_step_;  ///< whose parts they are, in the same order
   model::StepBatch arrays_;

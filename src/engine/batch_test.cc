@@ -50,6 +50,7 @@ void expect_same(const std::vector<Outcome>& got, const std::vector<Outcome>& wa
   for (size_t i = 0; i < got.size(); ++i) {
     EXPECT_EQ(got[i].end(), want[i].end()) << i;
     EXPECT_EQ(got[i].ids(), want[i].ids()) << i;
+    EXPECT_EQ(got[i].logprob_list(), want[i].logprob_list()) << i;
     EXPECT_EQ(got[i].usage().completion_tokens, want[i].usage().completion_tokens) << i;
   }
 }
@@ -68,6 +69,28 @@ TEST(BatchTest, EachGetsItsOwnAnswer) {
   EXPECT_LT(metric(engine, "hadal_engine_step_sequences_count"),
             metric(engine, "hadal_engine_completion_tokens_total") / 2);
   EXPECT_EQ(engine.pages_free_at_end(), engine.pages);
+}
+
+// Long steps, other neighbours, pages that run out, and prefixes of earlier answers: with batch
+// invariance the bits do not change. Without it this test fails.
+TEST(BatchTest, DeterministicAnswersDoNotDependOnNeighbours) {
+  const kernels::CpuOptions cpu{.threads = 1, .batch_invariant = true};
+  std::vector<engine_api::Request> all;
+  for (int i = 0; i < 8; ++i) {
+    all.push_back(exactly(after_ids(some_ids(380 - 45 * i, 300 + 11 * i)), 60 + 9 * i));
+    all.back().sampling.logprobs = 0;
+  }
+  std::vector<Outcome> want;
+  {
+    TestEngine quiet(*try_load({.context_tokens_max = 512, .prefix_cache = false}, nullptr, cpu));
+    for (const auto& r : all) want.push_back(quiet.ask(r));
+  }
+  auto model = *try_load({.context_tokens_max = 512, .sequences_max = 5}, nullptr, cpu);
+  while (model->kv->pages_free() > 14) model->kv->take_page();
+  TestEngine busy(std::move(model));
+  expect_same(together(busy, all), want);
+  EXPECT_GT(metric(busy, "hadal_engine_preemptions_total"), 0);
+  for (const auto& r : all) EXPECT_EQ(busy.ask(r).ids(), want[&r - all.data()].ids());
 }
 
 TEST(BatchTest, ALateOneJoinsWhileTheFirstStillWrites) {
@@ -127,6 +150,40 @@ TEST(BatchTest, OneThatIsCancelledLeavesTheOthersAlone) {
   for (const auto& s : sinks) got.push_back(s->wait());
   expect_same(got, alone(all));
   EXPECT_EQ(engine.pages_free_at_end(), engine.pages);
+}
+
+// One place, four requests of a talkative user before one of another: the other is served second.
+TEST(BatchTest, UsersTakeTurns) {
+  TestEngine engine({.sequences_max = 1});
+  auto gate = std::make_shared<Recorder>(1);
+  engine.submit(exactly(chat("Hi"), 2), gate);
+  gate->wait_until_held();
+  std::vector<std::shared_ptr<Recorder>> talkative;
+  auto request = exactly(after_ids(some_ids(20)), 20);
+  for (int i = 0; i < 4; ++i) {
+    request.user = "talkative";
+    talkative.push_back(std::make_shared<Recorder>(i == 1 ? 1 : 0));
+    engine.submit(request, talkative.back());
+  }
+  request.user = "shy";
+  auto shy = std::make_shared<Recorder>();
+  engine.submit(request, shy);
+  gate->release();
+  talkative[1]->wait_until_held();
+  EXPECT_EQ(shy->now().end(), "length") << "before the second of the talkative one";
+  EXPECT_FALSE(talkative[2]->now().started);
+  talkative[1]->release();
+  for (const auto& s : talkative) EXPECT_EQ(s->wait().end(), "length");
+}
+
+TEST(BatchTest, PrefixesAreSharedUnderOneSaltOnly) {
+  TestEngine engine;
+  auto request = exactly(after_ids(some_ids(200)), 3);
+  request.cache_salt = "mine";
+  EXPECT_EQ(engine.ask(request).usage().cached_tokens, 0);
+  EXPECT_EQ(engine.ask(request).usage().cached_tokens, 192);
+  request.cache_salt = "yours";
+  EXPECT_EQ(engine.ask(request).usage().cached_tokens, 0);
 }
 
 TEST(BatchTest, DestroyingItFinishesAll) {

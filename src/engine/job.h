@@ -10,6 +10,13 @@
 
 namespace hadal::engine {
 
+/// What one user has been served; kept by the FairQueue.
+struct Account {
+  std::atomic<int64_t> served{0};
+  int64_t requests = 0;  ///< that wait or run
+  bool known = false;    ///< has had requests before
+};
+
 /// A request on its way: made by submit, ended by the engine's thread.
 struct Job {
   engine_api::RequestId id{};
@@ -18,6 +25,7 @@ struct Job {
   std::unique_ptr<Answer> answer;
   std::shared_ptr<engine_api::EventSink> sink;
   int64_t deadline_ns = 0;
+  Account* account = nullptr;          ///< of its user; set when it is queued
   std::atomic<bool> cancelled{false};  ///< set from any thread
 
   /// Sends the last event: Finished when `why` is good or says cancelled, Failed otherwise.

@@ -102,6 +102,7 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::load(
   auto m = std::make_unique<LoadedModel>();
   m->checkpoint = std::move(checkpoint);
   m->device = std::move(device);
+  m->speculation = options.speculation;
   m->id = options.model_id.empty() ? model_id_of(*m->checkpoint) : options.model_id;
   TRY(m->model, model::Model::load(
                     *m->checkpoint, *m->device,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/speculation.h"
 #include "format/checkpoint.h"
 #include "kernels/device.h"
 #include "kvcache/kv_cache.h"
@@ -29,6 +30,7 @@ struct LoadOptions {
   int64_t step_tokens_max = 512;  ///< tokens of one step
   int64_t sequences_max = 1;      ///< answers at a time
   bool prefix_cache = true;
+  SpeculationOptions speculation;
 };
 
 /// Everything that answering with one checkpoint needs, opened and checked together.
@@ -47,6 +49,7 @@ struct LoadedModel {
   std::string id;
   int64_t context_tokens_max = 0;
   int64_t sequences_max = 1;  ///< answers at a time
+  SpeculationOptions speculation;
 
   /// Errors: those of the parts; invalid_argument for an unknown prompt format or too small a
   /// cache.

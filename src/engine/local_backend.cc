@@ -7,10 +7,10 @@
 #include <unordered_map>
 #include <utility>
 
-#include "base/bounded_queue.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "engine/batch.h"
+#include "engine/fair_queue.h"
 #include "engine/job.h"
 
 namespace hadal::engine {
@@ -34,7 +34,7 @@ struct LocalBackend::Impl {
   std::unique_ptr<LoadedModel> loaded;
   BackendOptions options;
   const Clock& clock;
-  BoundedQueue<std::shared_ptr<Job>> queue;
+  FairQueue queue;
   Gauge& queue_depth;
   Gauge& pages_free;
 
@@ -51,6 +51,7 @@ struct LocalBackend::Impl {
   void admit();
   Status wanted(const Job& job) const;
   void forget(const Job& job);
+  void over(const Job& job);
 };
 
 // Good while the answer is still wanted.
@@ -69,30 +70,37 @@ void LocalBackend::Impl::forget(const Job& job) {
   jobs.erase(static_cast<uint64_t>(job.id));
 }
 
+void LocalBackend::Impl::over(const Job& job) {
+  queue.leave(job);
+  forget(job);
+}
+
 // Whoever waits in vain gives its place to others at once, not when its turn would come.
 void LocalBackend::Impl::sweep() {
   std::vector<Status> why;
-  const auto in_vain = queue.take_if([&](const auto& job) {
-    const Status status = wanted(*job);
+  const auto in_vain = queue.take_if([&](const Job& job) {
+    const Status status = wanted(job);
     if (!status) why.push_back(status);
     return !status;
   });
   for (size_t i = 0; i < in_vain.size(); ++i) {
     in_vain[i]->end(why[i], 0);
-    forget(*in_vain[i]);
+    over(*in_vain[i]);
   }
 }
 
-// Lets those who wait join, oldest first, as long as there is room.
+// Lets those who wait join, in their turn, as long as there is room.
 void LocalBackend::Impl::admit() {
-  while (auto job = queue.pop_if([&](const auto& j) { return batch.has_room(*j); })) {
-    batch.join(*std::move(job));
+  if (!batch.full()) {
+    while (auto job = queue.pop_if([&](const Job& j) { return batch.has_room(j); })) {
+      batch.join(std::move(job));
+    }
   }
   queue_depth.set(static_cast<double>(queue.size()));
 }
 
 void LocalBackend::Impl::loop() {
-  const auto ended = [&](const Job& job) { forget(job); };
+  const auto ended = [&](const Job& job) { over(job); };
   while (!batch.empty() || queue.wait()) {
     // The wall of this thread: nothing a request does may end the engine.
     try {
@@ -148,7 +156,9 @@ Result<RequestId> LocalBackend::submit(engine_api::Request request,
   job->id = RequestId{m.next_id.fetch_add(1)};
   TRY(job->prompt, make_prompt(*m.loaded, request));
   const uint64_t seed =
-      splitmix64(static_cast<uint64_t>(m.clock.now_ns()) ^ static_cast<uint64_t>(job->id));
+      m.options.fixed_seed
+          ? 0
+          : splitmix64(static_cast<uint64_t>(m.clock.now_ns()) ^ static_cast<uint64_t>(job->id));
   TRY(job->answer, Answer::create(*m.loaded, request, job->prompt, seed));
   int64_t timeout_ms = m.options.timeout_ms_max;
   if (request.timeout_ms > 0) timeout_ms = std::min(timeout_ms, request.timeout_ms);

@@ -14,9 +14,10 @@ namespace hadal::engine {
 struct BackendOptions {
   size_t queue_max = 64;             ///< waiting requests; one more is refused as unavailable
   int64_t timeout_ms_max = 600'000;  ///< of one request, from submit to its last token
+  bool fixed_seed = false;           ///< requests without a seed get 0 rather than one of their own
 };
 
-/// Answers requests with one loaded model, in the order they came, on one thread of its own.
+/// Answers requests with one loaded model, many at once, on one thread of its own.
 /// Threading: submit and cancel from any thread: prompts are rendered and tokenized on the
 /// caller's. Destroying it answers what runs and what waits with `cancelled`.
 class LocalBackend final : public engine_api::Backend {

@@ -7,13 +7,14 @@
 namespace hadal::engine {
 
 Result<Sequence> Sequence::start(kvcache::KvCache& kv, kvcache::PrefixCache* prefixes,
-                                 std::vector<int32_t> tokens) {
+                                 std::vector<int32_t> tokens, std::string_view salt) {
   Sequence s(kv, prefixes);
   const auto slot = kv.take_slot();
   if (!slot) return unavailable("all sequence slots are in use");
   s.slot_ = *slot;
+  s.salt_ = salt;
   s.tokens_ = std::move(tokens);
-  if (prefixes != nullptr) s.pages_ = prefixes->match(s.tokens_);
+  if (prefixes != nullptr) s.pages_ = prefixes->match(s.tokens_, s.salt_);
   s.cached_ = static_cast<int64_t>(s.pages_.size()) * kv.page_tokens();
   s.computed_ = s.cached_;
   return s;
@@ -22,6 +23,7 @@ Result<Sequence> Sequence::start(kvcache::KvCache& kv, kvcache::PrefixCache* pre
 Sequence::Sequence(Sequence&& other) noexcept
     : kv_(other.kv_),
       prefixes_(other.prefixes_),
+      salt_(std::move(other.salt_)),
       tokens_(std::move(other.tokens_)),
       pages_(std::exchange(other.pages_, {})),
       slot_(std::exchange(other.slot_, -1)),
@@ -51,7 +53,7 @@ Status Sequence::reserve(int64_t count) {
 
 void Sequence::publish() {
   if (prefixes_ == nullptr) return;
-  prefixes_->insert(std::span(tokens_).first(static_cast<size_t>(computed_)), pages_);
+  prefixes_->insert(std::span(tokens_).first(static_cast<size_t>(computed_)), pages_, salt_);
 }
 
 }  // namespace hadal::engine

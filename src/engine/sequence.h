@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -15,9 +17,10 @@ namespace hadal::engine {
 class Sequence {
  public:
   /// Starts with `tokens` (the prompt) and the pages of the longest cached prefix; `prefixes` may
-  /// be null. Errors: unavailable when no ring slot is free.
+  /// be null. Prefixes are shared with sequences of the same `salt`. Errors: unavailable when no
+  /// ring slot is free.
   static Result<Sequence> start(kvcache::KvCache& kv, kvcache::PrefixCache* prefixes,
-                                std::vector<int32_t> tokens);
+                                std::vector<int32_t> tokens, std::string_view salt = "");
   Sequence(Sequence&& other) noexcept;
   Sequence& operator=(Sequence&&) = delete;
   ~Sequence();
@@ -44,6 +47,7 @@ class Sequence {
 
   kvcache::KvCache* kv_;
   kvcache::PrefixCache* prefixes_;
+  std::string salt_;
   std::vector<int32_t> tokens_;
   std::vector<int32_t> pages_;
   int32_t slot_ = -1;

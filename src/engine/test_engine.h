@@ -58,9 +58,10 @@ inline std::unique_ptr<const format::Checkpoint> open_checkpoint(const std::stri
 }
 
 inline Result<std::unique_ptr<LoadedModel>> try_load(
-    const LoadOptions& options, std::unique_ptr<const format::Checkpoint> checkpoint = nullptr) {
+    const LoadOptions& options, std::unique_ptr<const format::Checkpoint> checkpoint = nullptr,
+    const kernels::CpuOptions& cpu = {.threads = 1}) {
   if (!checkpoint) checkpoint = open_checkpoint(kDemoPath);
-  TRY(auto device, kernels::open_cpu({.threads = 1}));
+  TRY(auto device, kernels::open_cpu(cpu));
   return LoadedModel::load(std::move(checkpoint), std::move(device), options);
 }
 
@@ -106,6 +107,11 @@ struct Outcome {
   }
   engine_api::Usage usage() const {
     return finished ? finished->usage : engine_api::Usage{-1, -1, -1, -1};
+  }
+  std::vector<float> logprob_list() const {
+    std::vector<float> out;
+    for (const auto& p : logprobs) out.push_back(p.chosen.logprob);
+    return out;
   }
   std::vector<int32_t> ids() const {
     std::vector<int32_t> out;

@@ -34,6 +34,9 @@ struct Request {
   SamplingParams sampling;
   StopParams stop;
   int64_t timeout_ms = 0;  ///< 0: the backend's limit
+  int priority = 0;        ///< lower is served earlier
+  std::string user;        ///< whose request it is: tokens are shared fairly between users
+  std::string cache_salt;  ///< requests share computed prefixes only with those of the same salt
 };
 
 /// Tokens counted for a request.

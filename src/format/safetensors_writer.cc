@@ -51,8 +51,15 @@ Status SafetensorsWriter::add_tensor(std::string_view name, DType dtype, const S
   return {};
 }
 
+void SafetensorsWriter::add_metadata(std::string_view key, std::string_view value) {
+  metadata_ += ',';
+  json::append_quoted(metadata_, key);
+  metadata_ += ':';
+  json::append_quoted(metadata_, value);
+}
+
 std::string SafetensorsWriter::header() const {
-  std::string text = "{" + entries_ + R"("__metadata__":{"format":"pt"}})";
+  std::string text = "{" + entries_ + R"("__metadata__":{"format":"pt")" + metadata_ + "}}";
   text.resize((text.size() + 7) / 8 * 8, ' ');
   std::string out(8, '\0');
   const uint64_t length = text.size();

@@ -56,6 +56,9 @@ struct CpuOptions {
   /// types (q8_0, q4_k, f4_e2m1, ...) meet activations rounded to 8-bit blocks. Several times
   /// slower with those types.
   bool exact = false;
+  /// Compute a token in the same way whatever else is in its step and however its sequence was cut
+  /// into steps: equal bits. Costs latent attention its cheaper form for long prompts.
+  bool batch_invariant = false;
 };
 
 /// The CPU. Errors: unsupported when this CPU lacks the asked instruction set.

@@ -2,32 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <numeric>
+
+#include "kvcache/test_device.h"
 
 namespace hadal::kvcache {
 namespace {
-
-// A device that only hands out host memory: the caches here compute nothing.
-class MemoryDevice final : public kernels::Device {
- public:
-  std::string description() const override { return "memory"; }
-  DType activation_dtype() const override { return DType::f32; }
-  Result<Buffer> allocate(size_t bytes) override {
-    return Buffer(
-        static_cast<std::byte*>(std::calloc(1, bytes)), bytes,
-        [](std::byte* p, size_t, void*) { std::free(p); }, nullptr);
-  }
-  Result<WeightView> import_weight(const WeightView& w) override { return w; }
-  Result<kernels::ExpertsView> import_experts(std::span<const WeightView>,
-                                              std::span<const WeightView>,
-                                              std::span<const WeightView>) override {
-    return unsupported("no experts");
-  }
-  void copy_to_device(void*, const void*, size_t) override {}
-  void copy_to_host(void*, const void*, size_t) override {}
-  kernels::Ops& ops() override { std::abort(); }
-};
 
 struct Fixture {
   MemoryDevice device;
@@ -157,6 +137,34 @@ TEST(KvCacheDeathTest, ReleasingTwiceIsADefect) {
   const int32_t page = *f.kv.take_page();
   f.kv.release_page(page);
   EXPECT_DEATH(f.kv.release_page(page), "released twice");
+}
+
+TEST(PrefixCacheTest, SaltsShareNothing) {
+  Fixture f(8);
+  PrefixCache cache(f.kv);
+  const auto prompt = tokens_of({{0, 130}});
+  std::vector<int32_t> pages;
+  for (int i = 0; i < 3; ++i) pages.push_back(*f.kv.take_page());
+  cache.insert(prompt, pages, "mine");
+  EXPECT_TRUE(cache.match(prompt).empty());
+  EXPECT_TRUE(cache.match(prompt, "yours").empty());
+  const auto hit = cache.match(prompt, "mine");
+  EXPECT_EQ(hit.size(), 2u);
+  f.drop(hit);
+  // The same prompt under another salt gets pages of its own.
+  std::vector<int32_t> others;
+  for (int i = 0; i < 3; ++i) others.push_back(*f.kv.take_page());
+  cache.insert(prompt, others, "yours");
+  EXPECT_EQ(cache.size_pages(), 4);
+  const auto theirs = cache.match(prompt, "yours");
+  ASSERT_EQ(theirs.size(), 2u);
+  EXPECT_EQ(theirs[0], others[0]);
+  f.drop(theirs);
+  f.drop(pages);
+  f.drop(others);
+  EXPECT_EQ(cache.evict(8), 4);
+  EXPECT_EQ(f.kv.pages_free(), 8);
+  EXPECT_TRUE(cache.match(prompt, "mine").empty());
 }
 
 }  // namespace

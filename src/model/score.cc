@@ -64,7 +64,7 @@ Result<std::span<const float>> Scorer::next() {
       .past = position_,
       .block_table = pages_,
       .slot = 0,
-      .logits = Logits::all};
+      .logits = n};
   TRY_VOID(batch_.set(*device_, {&sequence, 1}));
   const kernels::Mat logits{buffer_.data(), device_->activation_dtype(), n, vocab, vocab};
   model_->forward(batch_.view(), kv_.views(), batch_.logit_rows(), logits);

@@ -6,17 +6,6 @@
 
 namespace hadal::model {
 
-namespace {
-
-// The first token of the sequence whose logits are wanted, among its own.
-int64_t first_logit(const StepSequence& s) {
-  const auto tokens = static_cast<int64_t>(s.tokens.size());
-  if (s.logits == Logits::all) return 0;
-  return s.logits == Logits::last ? tokens - 1 : tokens;
-}
-
-}  // namespace
-
 Status StepBatch::set(kernels::Device& device, std::span<const StepSequence> sequences) {
   int64_t tokens = 0;
   int64_t blocks_max = 1;
@@ -24,9 +13,10 @@ Status StepBatch::set(kernels::Device& device, std::span<const StepSequence> seq
   view_ = {};
   for (const StepSequence& s : sequences) {
     CHECK(!s.tokens.empty());
+    CHECK(s.logits >= 0 && s.logits <= static_cast<int64_t>(s.tokens.size()));
     tokens += static_cast<int64_t>(s.tokens.size());
     blocks_max = std::max(blocks_max, static_cast<int64_t>(s.block_table.size()));
-    logit_count_ += static_cast<int64_t>(s.tokens.size()) - first_logit(s);
+    logit_count_ += s.logits;
     view_.context_max = std::max(view_.context_max, s.past + static_cast<int64_t>(s.tokens.size()));
   }
   const auto count = static_cast<int64_t>(sequences.size());
@@ -58,9 +48,8 @@ Status StepBatch::set(kernels::Device& device, std::span<const StepSequence> seq
   for (const StepSequence& s : sequences) host_.push_back(s.slot);
   begin = 0;
   for (const StepSequence& s : sequences) {
-    const auto n = static_cast<int32_t>(s.tokens.size());
-    for (auto i = static_cast<int32_t>(first_logit(s)); i < n; ++i) host_.push_back(begin + i);
-    begin += n;
+    begin += static_cast<int32_t>(s.tokens.size());
+    for (auto n = static_cast<int32_t>(s.logits); n > 0; --n) host_.push_back(begin - n);
   }
 
   const size_t bytes = host_.size() * sizeof(int32_t);

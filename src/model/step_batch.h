@@ -9,16 +9,13 @@
 
 namespace hadal::model {
 
-/// Of which of a sequence's tokens in a step the logits are wanted.
-enum class Logits : uint8_t { none, last, all };
-
 /// One sequence's part of a step.
 struct StepSequence {
   std::span<const int32_t> tokens;       ///< to compute now
   int64_t past = 0;                      ///< tokens already cached
   std::span<const int32_t> block_table;  ///< pages that cover past + tokens
   int32_t slot = 0;                      ///< ring slot
-  Logits logits = Logits::last;
+  int64_t logits = 1;                    ///< how many of the last tokens' logits are wanted
 };
 
 /// Builds the device arrays of a step from sequences, in one copy. Reused from step to step.

@@ -13,6 +13,8 @@ namespace {
 using internal::ObjectReader;
 
 constexpr int64_t kTokensMax = int64_t{1} << 40;
+constexpr int64_t kPriorityMax = 1'000'000;
+constexpr size_t kNameBytesMax = 512;
 constexpr int64_t kTokenIdMax = std::numeric_limits<int32_t>::max();
 
 Result<json::Value> parse_body(std::string_view body, const RequestLimits& limits) {
@@ -125,6 +127,26 @@ Result<engine_api::StopParams> stopping(const ObjectReader& body, const RequestL
   return p;
 }
 
+// A name of at most kNameBytesMax bytes.
+Result<std::string> name(const ObjectReader& body, const char* key) {
+  TRY(auto text, body.string(key));
+  if (text.size() > kNameBytesMax) {
+    return body.bad(key, "must have at most " + std::to_string(kNameBytesMax) + " bytes");
+  }
+  return text;
+}
+
+// Whose request it is, and when it should be served.
+Status scheduling(const ObjectReader& body, engine_api::Request& request) {
+  TRY(request.user, name(body, "safety_identifier"));
+  TRY(auto older_name, name(body, "user"));
+  if (request.user.empty()) request.user = std::move(older_name);
+  TRY(request.cache_salt, name(body, "cache_salt"));
+  TRY(const auto priority, body.integer("priority", -kPriorityMax, kPriorityMax));
+  request.priority = static_cast<int>(priority.value_or(0));
+  return {};
+}
+
 /// What both kinds of requests have in common.
 Result<ParsedRequest> common(const ObjectReader& body, const RequestLimits& limits) {
   ParsedRequest out;
@@ -141,7 +163,7 @@ Result<ParsedRequest> common(const ObjectReader& body, const RequestLimits& limi
       return body.bad(name, "must be 1: one request gives one answer; send several requests");
     }
   }
-  TRY_VOID(body.string("user"));
+  TRY_VOID(scheduling(body, out.request));
   TRY(out.request.sampling, sampling(body, limits));
   TRY(out.request.stop, stopping(body, limits));
   TRY(const auto timeout_ms, body.integer("timeout_ms", 1, int64_t{1} << 40));

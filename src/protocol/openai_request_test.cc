@@ -222,5 +222,20 @@ TEST(ParseCompletionRequestTest, RefusesOtherPrompts) {
   }
 }
 
+TEST(OpenAiRequestTest, WhoseRequestItIs) {
+  const auto parse = [](const std::string& fields) {
+    return parse_completion_request(R"({"prompt":"a",)" + fields + "}", {});
+  };
+  const auto all = parse(R"("user":"ann","priority":-3,"cache_salt":"s")");
+  ASSERT_TRUE(all);
+  EXPECT_EQ(all->request.user, "ann");
+  EXPECT_EQ(all->request.priority, -3);
+  EXPECT_EQ(all->request.cache_salt, "s");
+  EXPECT_EQ(parse(R"("user":"old","safety_identifier":"new")")->request.user, "new");
+  EXPECT_EQ(parse(R"("priority":1e9)").error().param, "priority");
+  EXPECT_EQ(parse(R"("user":5)").error().param, "user");
+  EXPECT_EQ(parse(R"("cache_salt":")" + std::string(513, 'x') + '"').error().param, "cache_salt");
+}
+
 }  // namespace
 }  // namespace hadal::protocol

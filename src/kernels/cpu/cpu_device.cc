@@ -16,7 +16,7 @@ class CpuDevice final : public Device {
         exact_(options.exact),
         weights_(pool_,
                  options.pack_weights && table.packed_q8 != nullptr ? cpu::pack_budget_bytes() : 0),
-        ops_(pool_, table, weights_, exact_) {}
+        ops_(pool_, table, weights_, options) {}
 
   std::string description() const override {
     return std::string("cpu ") + table_.name + " (" + std::to_string(pool_.threads()) +

@@ -11,9 +11,6 @@
 namespace hadal::kernels::cpu {
 namespace {
 
-// Stored weights: up to this many tokens a row is used as it is; beyond, a tile of rows is turned
-// into f32 once for all tokens.
-constexpr int64_t kFewTokens = 8;
 // The least multiply-adds worth waking another thread for.
 constexpr int64_t kGrainWork = 1 << 15;
 // Packed tiles that share a pass over the tokens: they stay in a core's L2 (1 MiB; a tile of 4096
@@ -61,6 +58,13 @@ CpuOps::Input CpuOps::Input::rows(int64_t begin, int64_t count) const {
   return part;
 }
 
+// Stored weights: up to this many tokens a row is used as it is; beyond, a tile of rows is turned
+// into f32 once for all tokens. The two round differently.
+bool CpuOps::few(int64_t tokens) const {
+  constexpr int64_t kFewTokens = 8;
+  return tokens <= kFewTokens && !invariant_;
+}
+
 void CpuOps::want(Forms& forms, const WeightView& w, const PackedWeight* packed,
                   int64_t tokens) const {
   if (packed != nullptr) {
@@ -68,7 +72,7 @@ void CpuOps::want(Forms& forms, const WeightView& w, const PackedWeight* packed,
     (packed->dtype == DType::i8 ? forms.whole : blocks ? forms.blocks : forms.columns) = true;
   } else {
     forms.plain = true;
-    if (w.data.dtype == DType::q8_0 && tokens <= kFewTokens && !exact_) forms.rows_q8 = true;
+    if (w.data.dtype == DType::q8_0 && few(tokens) && !exact_) forms.rows_q8 = true;
   }
 }
 
@@ -173,7 +177,7 @@ void CpuOps::many_tokens(const Mat& out, const WeightView& w, const Input& in, i
 
 void CpuOps::stored_rows(const Mat& out, const WeightView& w, const Input& in, int64_t begin,
                          int64_t end, int thread) {
-  if (in.x.rows <= kFewTokens && (w.data.dtype != DType::q8_0 || in.q != nullptr)) {
+  if (few(in.x.rows) && (w.data.dtype != DType::q8_0 || in.q != nullptr)) {
     few_tokens(out, w, in, begin, end, thread);
   } else {
     many_tokens(out, w, in, begin, end, thread);

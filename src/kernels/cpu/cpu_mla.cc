@@ -30,7 +30,8 @@ void CpuOps::mla_attention(const MlaArgs& a, const StepView& step) {
   const int64_t gain = 2 * a.latent - a.nope - a.v_dim;
   const int64_t cost = a.latent * (a.nope + a.v_dim);
   const auto expands = [&](int64_t s) {
-    return a.selected == nullptr && (step.seq_begin[s + 1] - step.seq_begin[s]) * gain > cost;
+    return a.selected == nullptr && !invariant_ &&
+           (step.seq_begin[s + 1] - step.seq_begin[s]) * gain > cost;
   };
   // Runs of sequences that stay absorbed go together.
   for (int64_t s = 0; s < step.sequences;) {

@@ -7,6 +7,7 @@
 #include "kernels/cpu/flash.h"
 #include "kernels/cpu/table.h"
 #include "kernels/cpu/weight_store.h"
+#include "kernels/device.h"
 #include "kernels/ops.h"
 
 namespace hadal::kernels::cpu {
@@ -15,12 +16,14 @@ namespace hadal::kernels::cpu {
 /// Activations are f32. Threading: one caller at a time.
 class CpuOps final : public Ops {
  public:
-  /// `exact`: see CpuOptions. The store must then hold no block types.
-  CpuOps(ThreadPool& pool, const Table& table, WeightStore& weights, bool exact = false)
+  /// Of `options` it reads `exact` (the store must then hold no block types) and
+  /// `batch_invariant`.
+  CpuOps(ThreadPool& pool, const Table& table, WeightStore& weights, const CpuOptions& options = {})
       : pool_(pool),
         t_(table),
         weights_(weights),
-        exact_(exact),
+        exact_(options.exact),
+        invariant_(options.batch_invariant),
         scratch_(static_cast<size_t>(pool.threads())),
         flash_(pool, table) {}
 
@@ -94,6 +97,7 @@ class CpuOps final : public Ops {
     bool rows_q8 = false;
     bool plain = false;
   };
+  bool few(int64_t tokens) const;
   void want(Forms& forms, const WeightView& w, const PackedWeight* packed, int64_t tokens) const;
   /// Makes the forms of x. Segments [segments[i], segments[i + 1]) are grouped apart. With
   /// `source`, row i of the input is x's row source[i], and x itself is copied only if a weight
@@ -143,6 +147,7 @@ class CpuOps final : public Ops {
   const Table& t_;
   WeightStore& weights_;
   bool exact_;
+  bool invariant_;
   std::vector<Scratch> scratch_;  ///< one per thread
   Scratch shared_;                ///< of the caller
   Flash flash_;

@@ -8,19 +8,22 @@
 // A row's words go to lane r of consecutive 64-byte vectors. What a type keeps beside its weights
 // stands before them, per unit:
 //
+// clang-format off
 //   type     unit (k)  head of a unit                            then vectors
 //   f32      1                                                   1
 //   bf16     2                                                   1 (pairs k, k + 1)
-//   f16      1                                                   half a vector: 16 halves
+//   f16      1                                                   half of one: 16 halves
 //   f8_e4m3  4                                                   1; at the end f32 [block][16]
 //   i8       4                                                   1; at the end f32 [16]
 //   q8_0     64        2 x 16 f16                                2 x 8
-//   q4_0     64        2 x 16 f16                                2 x 4 (low: k < 16, high: the
-//   rest) iq4_nl   64        as q4_0                                   as q4_0 f4_e2m1  128       4
-//   x 16 e8m0                               4 x 4 (likewise) mxfp4    128       as f4_e2m1 as
-//   f4_e2m1 q4_k     256       d, dmin: 16 f16; 8 x (16 scales, minima)  4 x 8 (low: block 2p,
-//   high: 2p + 1) q5_k     256       as q4_k        8 of fifth bits (bit s: block s), 4 x 8 q6_k
-//   256       d: 16 f16, 32 bytes unused; 16 x 16 scales  2 x (8 of bit pairs, 16)
+//   q4_0     64        2 x 16 f16                                2 x 4 (low: k < 16, high: rest)
+//   iq4_nl   64        as q4_0                                   as q4_0
+//   f4_e2m1  128       4 x 16 e8m0                               4 x 4 (as q4_0)
+//   mxfp4    128       as f4_e2m1                                as f4_e2m1
+//   q4_k     256       d, dmin: 16 f16; 8 x (16 scales, minima)  4 x 8 (low: block 2p, high: 2p+1)
+//   q5_k     256       as q4_k                                   8 of fifth bits by block, 4 x 8
+//   q6_k     256       d: 16 f16, 32 bytes unused; 16 x 16 scales  2 x (8 of bit pairs, 16)
+// clang-format on
 
 #include <cstddef>
 #include <cstdint>
