@@ -15,6 +15,7 @@
 #include "kernels/bandwidth.h"
 #include "kvcache/kv_cache.h"
 #include "model/model.h"
+#include "model/packed_cache.h"
 #include "model/step_batch.h"
 
 namespace hadal::apps {
@@ -67,6 +68,10 @@ constexpr Flag kFlags[] = {
      .fallback = "auto",
      .help = "instruction set",
      .choices = "auto|ref|avx2|avx512"},
+    {.name = "packed-cache",
+     .kind = Kind::boolean,
+     .fallback = "false",
+     .help = "read the packed weights from the file beside the model; made when absent"},
     {.name = "json", .kind = Kind::boolean, .help = "print one JSON object"},
 };
 constexpr config::Spec kSpec{
@@ -188,6 +193,11 @@ Result<int> run(const config::Flags& flags) {
   TRY(const auto model,
       model::Model::load(*checkpoint, *device,
                          {.step_tokens_max = std::max(options.step_tokens_max, sequences)}));
+  format::MappedFile packed;
+  if (flags.boolean("packed-cache")) {
+    const auto paths = model::packed_cache_paths(*checkpoint, user_cache_directory());
+    TRY(packed, model::map_packed_weights(*checkpoint, *device, paths));
+  }
   const int64_t prefill = flags.integer("prefill-tokens");
   const int64_t decode = flags.integer("decode-tokens");
   const DType kv_dtype = *kvcache::kv_dtype_from_name(flags.text("kv-dtype"));

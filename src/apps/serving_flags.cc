@@ -35,6 +35,8 @@ Result<std::unique_ptr<engine::LoadedModel>> load_for_answers(const std::string&
   options.step_tokens_max = flags.integer("step-tokens-max");
   options.sequences_max = sequences_max;
   options.prefix_cache = flags.boolean("prefix-cache");
+  options.packed_cache = flags.boolean("packed-cache");
+  options.packed_cache_directory = user_cache_directory();
   options.speculation.ngram = flags.text("speculate") != "off";
   options.speculation.tokens_max = flags.integer("speculate-tokens-max");
   return engine::LoadedModel::load(std::move(checkpoint), std::move(device), options);

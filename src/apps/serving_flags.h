@@ -60,8 +60,9 @@ Result<Address> parse_address(const std::string& text);
        .max = 65536}, \
       {.name = "speculate", \
        .fallback = "auto", \
-       .help = "guess tokens ahead, from the text itself (ngram), while that pays; answers stay " \
-               "the same", \
+       .help = \
+           "guess tokens ahead, from the text itself (ngram), while that pays; answers stay " \
+           "the same", \
        .choices = "auto|off|ngram"}, \
       {.name = "speculate-tokens-max", \
        .kind = config::Kind::integer, \
@@ -88,6 +89,10 @@ Result<Address> parse_address(const std::string& text);
        .kind = config::Kind::boolean, \
        .fallback = "true", \
        .help = "copy weights into the order this CPU reads fastest: twice the speed and memory"}, \
+      {.name = "packed-cache", \
+       .kind = config::Kind::boolean, \
+       .fallback = "false", \
+       .help = "keep that copy in a file beside the model: later starts map it"}, \
       {.name = "log-level", \
        .fallback = "warn", \
        .help = "what is logged", \

@@ -34,23 +34,19 @@ struct Model::Impl {
 
 void Model::Impl::load(WeightLoader& w) {
   const int64_t m = config.hyper.streams;
+  const bool tied = config.tied_embeddings && !w.has("lm_head.weight") && !w.has("head.weight");
   embedding = w.raw_matrix({"model.embed_tokens.weight", "model.embed.weight", "embed.weight"},
-                           config.vocab, config.hidden);
+                           config.vocab, config.hidden, tied);
   LoadContext context{config, w, ropes, kv, step_tokens_max};
   for (int64_t i = 0; i < config.layers; ++i) layers.push_back(std::make_unique<Layer>(context, i));
   if (m > 0) {
     hyper_fn = w.raw_matrix({"model.hc_head.hc_fn", "model.hc_head_fn", "hc_head_fn"}, m,
-                            m * config.hidden);
+                            m * config.hidden, false);
     hyper_base = w.vector({"model.hc_head.hc_base", "model.hc_head_base", "hc_head_base"}, m);
     hyper_scale = w.vector({"model.hc_head.hc_scale", "model.hc_head_scale", "hc_head_scale"}, 1);
   }
   final_norm = w.vector({"model.norm.weight", "norm.weight"}, config.hidden);
-  const bool own_head = w.has("lm_head.weight") || w.has("head.weight");
-  if (config.tied_embeddings && !own_head) {
-    head = embedding;
-  } else {
-    head = w.matrix({"lm_head", "head"}, config.vocab, config.hidden);
-  }
+  head = tied ? embedding : w.matrix({"lm_head", "head"}, config.vocab, config.hidden);
 }
 
 void Model::Impl::make_rope_tables(const kernels::StepView& step) {

@@ -56,9 +56,8 @@ bool WeightLoader::shape_is(const format::CheckpointTensor& t, int64_t n, int64_
   return false;
 }
 
-WeightView WeightLoader::load_matrix(Names names, int64_t n, int64_t k, bool required,
-                                     bool may_scale) {
-  const auto* t = find(names, required);
+WeightView WeightLoader::load_matrix(Names names, int64_t n, int64_t k, const How& how) {
+  const auto* t = find(names, true);
   if (t == nullptr || !shape_is(*t, n, k)) return {};
   auto scaled = format::with_scale(checkpoint_, *t, block_rows_, block_cols_);
   if (!scaled) {
@@ -68,7 +67,7 @@ WeightView WeightLoader::load_matrix(Names names, int64_t n, int64_t k, bool req
   WeightView weight = scaled->view;
   weight.data = weight.data.reshaped({n, k});
   if (!weight.scale.empty()) {
-    if (!may_scale) {
+    if (!how.may_scale) {
       problems_.push_back("tensor '" + t->name + "' is " +
                           std::string(dtype_name(weight.data.dtype)) +
                           " where scales are not known");
@@ -76,6 +75,8 @@ WeightView WeightLoader::load_matrix(Names names, int64_t n, int64_t k, bool req
     }
     used_.insert(scaled->scale_name);
   }
+  if (how.product) weight.name = t->name;
+  weight.mapped = t->mapped;
   auto imported = device_.import_weight(weight);
   if (!imported) {
     problems_.push_back("tensor '" + t->name + "': " + imported.error().message);
@@ -89,15 +90,11 @@ WeightView WeightLoader::load_matrix(Names names, int64_t n, int64_t k, bool req
 WeightView WeightLoader::matrix(Names names, int64_t n, int64_t k) {
   std::vector<std::string> full;
   for (const std::string& name : names) full.push_back(name + ".weight");
-  return load_matrix(full, n, k, true, true);
+  return load_matrix(full, n, k, {});
 }
 
-WeightView WeightLoader::raw_matrix(Names names, int64_t n, int64_t k) {
-  return load_matrix(names, n, k, true, false);
-}
-
-WeightView WeightLoader::optional_matrix(Names names, int64_t n, int64_t k) {
-  return load_matrix(names, n, k, false, true);
+WeightView WeightLoader::raw_matrix(Names names, int64_t n, int64_t k, bool product) {
+  return load_matrix(names, n, k, {.may_scale = false, .product = product});
 }
 
 std::byte* WeightLoader::upload(const void* host, size_t bytes) {

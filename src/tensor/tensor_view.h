@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <string_view>
 
 #include "base/check.h"
 #include "tensor/dtype.h"
@@ -89,6 +90,8 @@ struct WeightView {
   ConstTensorView scale;  ///< empty when the dtype carries its own scales or needs none
   int scale_rows = 0;
   int scale_cols = 0;
+  std::string_view name;  ///< of the tensor, where products use it; empty: nobody asks for it
+  bool mapped = false;    ///< `data` lies in a mapped file: its pages may go, and come back
 
   bool empty() const { return data.empty(); }
   int64_t n() const { return data.shape.rows(); }

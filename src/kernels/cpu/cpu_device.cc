@@ -51,6 +51,7 @@ class CpuDevice final : public Device {
     std::memcpy(host, device, bytes);
   }
   Ops& ops() override { return ops_; }
+  PackedWeights* packed_weights() override { return weights_.packs() ? &weights_ : nullptr; }
 
  private:
   void pack_later(const WeightView& w) {

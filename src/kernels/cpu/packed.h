@@ -33,6 +33,8 @@
 namespace hadal::kernels::cpu {
 
 inline constexpr int kTileRows = 16;
+/// The name of this order: kept copies bear it. Change it with the table above.
+inline constexpr const char* kPackedLayout = "rows16-1";
 /// The longest row of i8: (128 + 127) * 127 * k stays below 2^31.
 inline constexpr int64_t kInt8RowMax = 65536;
 
