@@ -1,7 +1,10 @@
+// A second start maps what the first one packed, and nothing else: the same logits bit for bit.
+
 #include "model/packed_cache.h"
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -164,6 +167,58 @@ TEST_F(PackedCacheTest, NothingIsKeptOfWhatIsNotPacked) {
   const auto image = read(HADAL_SOURCE_DIR "/models/demo/demo.gguf");
   const auto demo = *format::Checkpoint::open_image(std::as_bytes(std::span(image)), "demo");
   EXPECT_TRUE(packed_cache_paths(*demo, dir_ / "fallback").empty());
+}
+
+// ---- memory ----
+
+/// Resident bytes of the mapping that begins at `data`.
+int64_t resident_bytes(const std::byte* data) {
+  std::ifstream maps("/proc/self/smaps");
+  char begin[32];
+  std::snprintf(begin, sizeof begin, "%lx-", reinterpret_cast<unsigned long>(data));
+  bool found = false;
+  for (std::string line; std::getline(maps, line);) {
+    found |= line.starts_with(begin);
+    if (found && line.starts_with("Rss:")) return std::stoll(line.substr(4)) * 1024;
+  }
+  ADD_FAILURE() << "no mapping at " << begin;
+  return 0;
+}
+
+// A mapped weight leaves the process when it is packed; memory that is not a file's stays.
+TEST(PackedMemoryTest, PagesOfPackedWeightsAreGivenBack) {
+  constexpr int64_t kN = 2048;
+  constexpr int64_t kK = 1024;
+  constexpr int64_t kBytes = kN * kK * 4;
+  std::vector<float> w(kN * kK);
+  for (size_t i = 0; i < w.size(); ++i) w[i] = static_cast<float>(i % 1013) - 500;
+  const format::TempDir dir;
+  const std::string_view bytes(reinterpret_cast<const char*>(w.data()), kBytes);
+  std::ofstream(dir / "w", std::ios::binary) << bytes;
+  const auto file = *format::MappedFile::open(dir / "w");
+  const auto device = *kernels::open_cpu();
+  if (device->packed_weights() == nullptr) GTEST_SKIP() << "this CPU packs nothing";
+  std::vector<float> x(kK, 0.5f);
+  x[7] = -3;
+  const auto product = [&](const std::byte* data, bool mapped) {
+    const auto weight =
+        *device->import_weight({.data = {data, DType::f32, {kN, kK}}, .mapped = mapped});
+    std::vector<float> out(kN);
+    const auto mat = [](std::vector<float>& v) {
+      const auto n = static_cast<int64_t>(v.size());
+      return kernels::Mat{reinterpret_cast<std::byte*>(v.data()), DType::f32, 1, n, n};
+    };
+    const kernels::Projection p{.out = mat(out), .weight = weight};
+    device->ops().linear({&p, 1}, mat(x));
+    return out;
+  };
+  EXPECT_EQ(std::memcmp(file.bytes().data(), w.data(), kBytes), 0) << "touches every page";
+  EXPECT_EQ(resident_bytes(file.bytes().data()), kBytes);
+  const auto from_file = product(file.bytes().data(), true);
+  EXPECT_LT(resident_bytes(file.bytes().data()), kBytes / 8);
+  EXPECT_EQ(from_file, product(reinterpret_cast<const std::byte*>(w.data()), false));
+  EXPECT_EQ(w[1012], 512) << "memory was dropped";
+  EXPECT_EQ(std::memcmp(file.bytes().data(), w.data(), kBytes), 0) << "the file comes back";
 }
 
 }  // namespace
