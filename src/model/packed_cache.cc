@@ -106,6 +106,7 @@ std::optional<format::MappedFile> map_if_fit(const fs::path& path, const Expecte
 }
 
 format::MappedFile adopt(format::MappedFile map, const Expected& expected, PackedWeights& packed) {
+  map.advise(format::MappedFile::Advice::large_pages);
   const std::byte* at = map.bytes().data() + expected.header.size();
   for (const PackedWeights::Form& f : expected.forms) {
     packed.adopt(f.name, at);
