@@ -15,6 +15,7 @@
 #include "kernels/bandwidth.h"
 #include "kvcache/kv_cache.h"
 #include "model/model.h"
+#include "model/packed_cache.h"
 #include "model/step_batch.h"
 
 namespace hadal::apps {
@@ -53,7 +54,10 @@ constexpr Flag kFlags[] = {
      .help = "runs; the best counts",
      .min = 1,
      .max = 1000},
-    {.name = "kv-dtype", .fallback = "f16", .help = "of the KV cache", .choices = "f16|bf16|f32"},
+    {.name = "kv-dtype",
+     .fallback = "f16",
+     .help = "of the KV cache",
+     .choices = kvcache::kKvDTypeNames},
     {.name = "threads",
      .kind = Kind::integer,
      .fallback = "0",
@@ -64,6 +68,10 @@ constexpr Flag kFlags[] = {
      .fallback = "auto",
      .help = "instruction set",
      .choices = "auto|ref|avx2|avx512"},
+    {.name = "packed-cache",
+     .kind = Kind::boolean,
+     .fallback = "false",
+     .help = "read the packed weights from the file beside the model; made when absent"},
     {.name = "json", .kind = Kind::boolean, .help = "print one JSON object"},
 };
 constexpr config::Spec kSpec{
@@ -185,9 +193,14 @@ Result<int> run(const config::Flags& flags) {
   TRY(const auto model,
       model::Model::load(*checkpoint, *device,
                          {.step_tokens_max = std::max(options.step_tokens_max, sequences)}));
+  format::MappedFile packed;
+  if (flags.boolean("packed-cache")) {
+    const auto paths = model::packed_cache_paths(*checkpoint, user_cache_directory());
+    TRY(packed, model::map_packed_weights(*checkpoint, *device, paths));
+  }
   const int64_t prefill = flags.integer("prefill-tokens");
   const int64_t decode = flags.integer("decode-tokens");
-  const DType kv_dtype = *dtype_from_name(flags.text("kv-dtype"));
+  const DType kv_dtype = *kvcache::kv_dtype_from_name(flags.text("kv-dtype"));
   TRY(auto runner, Runner::create(*model, *device, sequences, prefill + decode, kv_dtype));
   TRY(const Measured m, measure(runner, *model, flags));
   const double context = static_cast<double>(prefill) + static_cast<double>(decode) / 2;

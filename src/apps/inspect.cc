@@ -148,9 +148,6 @@ void print_memory(const Report& r) {
                 static_cast<long long>(context), format_bytes(kv).c_str(),
                 format_bytes(r.size.weight_bytes + kv).c_str());
   }
-  std::printf(
-      "              and as much again as the weights for packed copies, while memory "
-      "lasts\n");
 }
 
 void print(const format::Checkpoint& c, const Report& r, bool tensors) {

@@ -35,7 +35,10 @@ constexpr Flag kFlags[] = {
      .help = "tokens per step; 0: as many as fit",
      .min = 0,
      .max = 1 << 20},
-    {.name = "kv-dtype", .fallback = "f32", .help = "of the KV cache", .choices = "f32|f16|bf16"},
+    {.name = "kv-dtype",
+     .fallback = "f32",
+     .help = "of the KV cache",
+     .choices = kvcache::kKvDTypeNames},
     {.name = "threads",
      .kind = Kind::integer,
      .fallback = "0",
@@ -100,8 +103,9 @@ Result<int> run(const config::Flags& flags) {
                                       .exact = !flags.boolean("fast")}));
   TRY(const auto model, model::Model::load(*checkpoint, *device));
   const int64_t vocab = model->config().vocab;
-  const model::ScoreOptions options{.chunk = flags.integer("chunk"),
-                                    .kv_dtype = *dtype_from_name(flags.text("kv-dtype"))};
+  const model::ScoreOptions options{
+      .chunk = flags.integer("chunk"),
+      .kv_dtype = *kvcache::kv_dtype_from_name(flags.text("kv-dtype"))};
   const Shape shape{static_cast<int64_t>(ids.size()), vocab};
   format::SafetensorsWriter writer;
   TRY_VOID(writer.add_tensor("logits", DType::f32, shape));

@@ -1,5 +1,7 @@
 #include "apps/open_model.h"
 
+#include <cstdlib>
+
 // The demo model as bytes of the executable's read-only data. The include path of the build finds
 // the file.
 __asm__(
@@ -30,6 +32,14 @@ Result<std::unique_ptr<kernels::Device>> open_device(std::string_view isa,
   if (isa == "avx2") options.isa = kernels::CpuIsa::avx2;
   if (isa == "avx512") options.isa = kernels::CpuIsa::avx512;
   return kernels::open_cpu(options);
+}
+
+std::filesystem::path user_cache_directory() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && *cache != '\0') return std::filesystem::path(cache) / "hadal";
+  const char* home = std::getenv("HOME");
+  if (home == nullptr || *home == '\0') return {};
+  return std::filesystem::path(home) / ".cache" / "hadal";
 }
 
 }  // namespace hadal::apps

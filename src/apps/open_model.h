@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -23,5 +24,8 @@ Result<std::unique_ptr<const format::Checkpoint>> open_checkpoint(const std::str
 /// the options as they are.
 Result<std::unique_ptr<kernels::Device>> open_device(std::string_view isa,
                                                      kernels::CpuOptions options);
+
+/// $XDG_CACHE_HOME/hadal, or ~/.cache/hadal; empty without either.
+std::filesystem::path user_cache_directory();
 
 }  // namespace hadal::apps

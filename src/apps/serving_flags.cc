@@ -31,10 +31,12 @@ Result<std::unique_ptr<engine::LoadedModel>> load_for_answers(const std::string&
   options.prompt_format = flags.text("prompt-format");
   options.context_tokens_max = flags.integer("context-tokens-max");
   options.kv_cache_bytes_max = static_cast<uint64_t>(flags.integer("kv-cache-bytes-max"));
-  options.kv_dtype = *dtype_from_name(flags.text("kv-dtype"));
+  options.kv_dtype = *kvcache::kv_dtype_from_name(flags.text("kv-dtype"));
   options.step_tokens_max = flags.integer("step-tokens-max");
   options.sequences_max = sequences_max;
   options.prefix_cache = flags.boolean("prefix-cache");
+  options.packed_cache = flags.boolean("packed-cache");
+  options.packed_cache_directory = user_cache_directory();
   const std::string& speculate = flags.text("speculate");
   options.speculation.ngram = speculate == "auto" || speculate == "ngram";
   options.speculation.mtp = speculate == "auto" || speculate == "mtp";

@@ -4,6 +4,7 @@
 
 #include "apps/command.h"
 #include "engine/loaded_model.h"
+#include "kvcache/kv_layout.h"
 
 namespace hadal::apps {
 
@@ -44,8 +45,8 @@ Result<Address> parse_address(const std::string& text);
        .max = 1e15}, \
       {.name = "kv-dtype", \
        .fallback = "f16", \
-       .help = "of the KV cache", \
-       .choices = "f16|bf16|f32"}, \
+       .help = "of the KV cache; int8 and fp8 take about half the memory", \
+       .choices = kvcache::kKvDTypeNames}, \
       {.name = "prefix-cache", \
        .kind = config::Kind::boolean, \
        .fallback = "true", \
@@ -87,6 +88,10 @@ Result<Address> parse_address(const std::string& text);
        .kind = config::Kind::boolean, \
        .fallback = "true", \
        .help = "copy weights into the order this CPU reads fastest: twice the speed and memory"}, \
+      {.name = "packed-cache", \
+       .kind = config::Kind::boolean, \
+       .fallback = "false", \
+       .help = "keep that copy in a file beside the model: later starts map it"}, \
       {.name = "log-level", \
        .fallback = "warn", \
        .help = "what is logged", \

@@ -19,9 +19,9 @@ constexpr Flag kFlags[] = {
     HADAL_CHECKPOINT_OUT_FLAGS,
     {.name = "dtype",
      .fallback = "q8_0",
-     .help = "of matrices; in safetensors bf16 when not given; f8_e4m3 (safetensors only): FP8 "
-             "as the official checkpoints have it",
-     .choices = "f32|f16|bf16|f8_e4m3|q8_0|q6_k|q5_k|q4_k|q4_0|iq4_nl|mxfp4"},
+     .help = "of matrices; in safetensors bf16 when not given; safetensors only: f8_e4m3 as the "
+             "official checkpoints have it, i8 with a scale per row",
+     .choices = "f32|f16|bf16|f8_e4m3|i8|q8_0|q6_k|q5_k|q4_k|q4_0|iq4_nl|mxfp4"},
     {.name = "layers",
      .kind = Kind::integer,
      .fallback = "0",

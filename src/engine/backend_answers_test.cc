@@ -256,12 +256,17 @@ TEST(BackendAnswersTest, TextAndTokenPromptsContinueWithoutAChat) {
 
 TEST(BackendAnswersTest, EveryKvDtypeAnswers) {
   std::set<std::string> texts;
-  for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
-    TestEngine engine({.kv_dtype = dtype});
+  for (const DType dtype : {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::f8_e4m3}) {
+    TestEngine engine({.kv_dtype = dtype, .step_tokens_max = 64});
     EXPECT_EQ(engine.backend->model().kv->view(0).dtype, dtype);
     const Outcome out = engine.ask(chat(kQuestion));
     EXPECT_EQ(out.end(), "stop");
     texts.insert(out.content);
+    const auto long_one = exactly(after_ids(some_ids(150)), 12);
+    const Outcome first = engine.ask(long_one);
+    const Outcome again = engine.ask(long_one);
+    EXPECT_EQ(again.usage().cached_tokens, 128);
+    EXPECT_EQ(again.content, first.content) << "pages of " << dtype_name(dtype);
   }
   EXPECT_EQ(texts.size(), 1u) << testing::PrintToString(texts);
 }

@@ -7,6 +7,7 @@
 #include "base/machine.h"
 #include "base/units.h"
 #include "json/json.h"
+#include "model/packed_cache.h"
 
 namespace hadal::engine {
 namespace {
@@ -94,6 +95,17 @@ Status make_cache(LoadedModel& m, const LoadOptions& options) {
   return {};
 }
 
+// A model without the file is slower to start and no worse.
+void map_packed(LoadedModel& m, const LoadOptions& options) {
+  const auto paths = model::packed_cache_paths(*m.checkpoint, options.packed_cache_directory);
+  auto map = model::map_packed_weights(*m.checkpoint, *m.device, paths);
+  if (map) {
+    m.packed_weights = *std::move(map);
+  } else {
+    LOG(warn, "packed_cache_failed", {"why", map.error().message});
+  }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<LoadedModel>> LoadedModel::load(
@@ -109,6 +121,7 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::load(
                      .draft_layer = options.speculation.mtp}));
   m->speculation = options.speculation;
   m->speculation.mtp &= m->model->can_draft();
+  if (options.packed_cache) map_packed(*m, options);
   TRY(const format::TokenizerSource source, m->checkpoint->tokenizer_source());
   TRY(m->tokenizer, tokenizer::Tokenizer::open(source));
   TRY_VOID(choose_prompt_format(*m, options, source));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +11,7 @@
 #include "engine/constraint.h"
 #include "engine/speculation.h"
 #include "format/checkpoint.h"
+#include "format/mapped_file.h"
 #include "kernels/device.h"
 #include "kvcache/kv_cache.h"
 #include "kvcache/prefix_cache.h"
@@ -27,10 +29,12 @@ struct LoadOptions {
   int64_t context_tokens_max = 0;  ///< 0: the model's
   uint64_t kv_cache_bytes_max =
       0;  ///< 0: full contexts for all sequences, at most a quarter of the machine's memory
-  DType kv_dtype = DType::f16;    ///< f16, bf16 or f32
+  DType kv_dtype = DType::f16;    ///< f16, bf16, f32, q8_0 (int8) or f8_e4m3 (fp8)
   int64_t step_tokens_max = 512;  ///< tokens of one step
   int64_t sequences_max = 1;      ///< answers at a time
   bool prefix_cache = true;
+  bool packed_cache = false;  ///< keep the packed weights in a file: see model/packed_cache.h
+  std::filesystem::path packed_cache_directory;  ///< where the model's own cannot be written
   SpeculationOptions speculation;
 };
 
@@ -39,6 +43,7 @@ struct LoadOptions {
 /// on the engine's thread.
 struct LoadedModel {
   std::unique_ptr<const format::Checkpoint> checkpoint;
+  format::MappedFile packed_weights;  ///< that the device reads, if they are kept
   std::unique_ptr<kernels::Device> device;
   std::unique_ptr<model::Model> model;
   std::unique_ptr<const tokenizer::Tokenizer> tokenizer;

@@ -76,6 +76,8 @@ TEST(LoadedModelTest, TheCacheFollowsContextAndBudget) {
   EXPECT_EQ(large->kv->pages(), 40);
   EXPECT_EQ(large->context_tokens_max, 2048);
   EXPECT_EQ(load({.kv_cache_bytes_max = 4 * page, .kv_dtype = DType::f32})->kv->pages(), 2);
+  EXPECT_EQ(load({.kv_cache_bytes_max = 4 * page, .kv_dtype = DType::f8_e4m3})->kv->pages(), 8);
+  EXPECT_EQ(load({.kv_cache_bytes_max = 34 * page, .kv_dtype = DType::q8_0})->kv->pages(), 64);
   const auto none = try_load({.kv_cache_bytes_max = page - 1});
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, ErrorCode::invalid_argument);

@@ -88,6 +88,13 @@ Status CheckpointBase::index_tensors() {
       tensors_.begin(), tensors_.end(),
       [](const CheckpointTensor& a, const CheckpointTensor& b) { return a.name == b.name; });
   if (twin != tensors_.end()) return corrupt(name_ + ": tensor '" + twin->name + "' appears twice");
+  for (CheckpointTensor& t : tensors_) {
+    t.mapped = std::any_of(maps_.begin(), maps_.end(), [&](const MappedFile& map) {
+      const auto bytes = map.bytes();
+      return std::less_equal<>()(bytes.data(), t.view.data) &&
+             std::less<>()(t.view.data, bytes.data() + bytes.size());
+    });
+  }
   return {};
 }
 

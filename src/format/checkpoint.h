@@ -18,12 +18,12 @@ namespace hadal::format {
 /// Where a checkpoint's bytes come from.
 enum class CheckpointKind { safetensors, gguf };
 
-/// One tensor of a checkpoint, under its Hugging Face name. `view.data` points into the mapped
-/// file.
+/// One tensor of a checkpoint, under its Hugging Face name.
 struct CheckpointTensor {
   std::string name;
   ConstTensorView
       view;  ///< shape as Hugging Face stores it: outermost first, [N, K] for a linear layer
+  bool mapped = false;  ///< in a mapped file; otherwise in memory of the checkpoint's
 };
 
 /// What a tokenizer is built from: the text of tokenizer.json, or GGUF's lists.

@@ -12,6 +12,7 @@
 #include "format/internal/weight_rows.h"
 #include "format/quantize.h"
 #include "format/safetensors_writer.h"
+#include "format/weight_scale.h"
 
 namespace hadal::format {
 namespace {
@@ -35,11 +36,6 @@ bool is_integer(DType dtype) {
          dtype == DType::i64;
 }
 
-bool is_scale(std::string_view name) {
-  return name.ends_with(".weight_scale_inv") || name.ends_with(".weight_scale") ||
-         (name.ends_with(".scale") && name.find("hc_") == std::string_view::npos);
-}
-
 /// Builds the list of what is written, from the tensors of a checkpoint.
 class Planner {
  public:
@@ -53,7 +49,7 @@ class Planner {
         notes_.push_back("rope_freqs.weight is llama.cpp's; it is left out");
         continue;
       }
-      if (is_scale(t.name) && weight_of_scale(t.name) != nullptr) continue;
+      if (belongs_to_weight(t)) continue;
       auto added = add(t);
       if (!added) return std::move(added).error().in("tensor '" + t.name + "'");
     }
@@ -94,34 +90,14 @@ class Planner {
     return {};
   }
 
-  /// The FP8 or FP4 weight a scale belongs to, or nullptr.
-  const CheckpointTensor* weight_of_scale(std::string_view scale) const {
-    const std::string stem(scale.substr(0, scale.rfind('.')));
+  /// Whether a tensor scales another one, which takes it along.
+  bool belongs_to_weight(const CheckpointTensor& scale) const {
+    if (!is_scale_name(scale.name)) return false;
+    const std::string stem = scale.name.substr(0, scale.name.rfind('.'));
     const CheckpointTensor* w = from_.find(stem + ".weight");
-    if (w == nullptr) return nullptr;
+    if (w == nullptr) return false;
     const DType d = w->view.dtype;
-    return d == DType::f8_e4m3 || d == DType::f4_e2m1 ? w : nullptr;
-  }
-
-  Result<WeightView> with_scale(const CheckpointTensor& t) const {
-    WeightView w{.data = t.view};
-    const DType d = t.view.dtype;
-    if (d != DType::f8_e4m3 && d != DType::f4_e2m1) return w;
-    const std::string stem = t.name.substr(0, t.name.rfind('.'));
-    for (const char* tail : {".weight_scale_inv", ".scale", ".weight_scale"}) {
-      const CheckpointTensor* s = from_.find(stem + tail);
-      if (s == nullptr) continue;
-      w.scale = s->view;
-      w.scale_rows = d == DType::f4_e2m1 ? 1 : static_cast<int>(block_rows_);
-      w.scale_cols = d == DType::f4_e2m1 ? 32 : static_cast<int>(block_cols_);
-      const Shape expected{ceil_div(w.n(), w.scale_rows), ceil_div(w.k(), w.scale_cols)};
-      if (!(s->view.shape == expected)) {
-        return corrupt("its scale is " + s->view.shape.to_string() + ", expected " +
-                       expected.to_string());
-      }
-      return w;
-    }
-    return corrupt("it is " + std::string(dtype_name(d)) + " without a scale");
+    return d == DType::f8_e4m3 || d == DType::f4_e2m1 || is_int8_weight(from_, *w);
   }
 
   /// Whether rows of this tensor change places, and among how many heads.
@@ -148,7 +124,7 @@ class Planner {
   DType target(const CheckpointTensor& t) const {
     const DType d = t.view.dtype;
     if (d == DType::i64 && to_gguf()) return DType::i32;
-    if (is_integer(d)) return d;
+    if (is_integer(d) && !is_int8_weight(from_, t)) return d;
     // A vector that is plain already keeps its type in safetensors, as Hugging Face stores it.
     const bool plain = d == DType::f32 || d == DType::f16 || d == DType::bf16;
     const DType wanted = wanted_dtype(t.name, t.view.shape);
@@ -165,7 +141,8 @@ class Planner {
     Planned p{.name = t.name, .dtype = target(t), .shape = t.view.shape};
     TRY_VOID(check_twice(t.view.dtype, p.dtype));
     WeightRows rows;
-    TRY(rows.weight, with_scale(t));
+    TRY(const ScaledWeight scaled, with_scale(from_, t, block_rows_, block_cols_));
+    rows.weight = scaled.view;
     set_order(t.name, rows);
     if (rows.order != RowOrder::as_is && rows.rows() % (2 * rows.heads) != 0) {
       return corrupt("its rows are not whole heads of an even size");
@@ -185,7 +162,7 @@ class Planner {
 
   /// Rounding what was rounded already loses more than rounding once.
   Status check_twice(DType from, DType to) const {
-    const auto blocks = [](DType d) { return dtype_info(d).block_elems > 2; };
+    const auto blocks = [](DType d) { return d == DType::i8 || dtype_info(d).block_elems > 2; };
     if (options_.requantize || from == to || !blocks(from) || !blocks(to)) return {};
     return invalid_argument("it is quantized already, as " + std::string(dtype_name(from)))
         .with_hint("start from the original weights, or accept the loss with --allow-requantize");

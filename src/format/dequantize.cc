@@ -80,6 +80,7 @@ void block(DType dtype, const std::byte* in, float* out) {
     case DType::f32: *out = load<float>(in); return;
     case DType::f16: *out = f32_of_f16(load<uint16_t>(in)); return;
     case DType::bf16: *out = f32_of_bf16(load<uint16_t>(in)); return;
+    case DType::i8: *out = static_cast<float>(load<int8_t>(in)); return;
     case DType::f8_e4m3: *out = f32_of_e4m3(load<uint8_t>(in)); return;
     case DType::f8_e8m0: *out = f32_of_e8m0(load<uint8_t>(in)); return;
     case DType::f4_e2m1:
@@ -124,7 +125,6 @@ void pack_k_scales(const KScales& scales, std::byte* packed) {
 
 Status dequantize(DType dtype, std::span<const std::byte> bytes, std::span<float> out) {
   switch (dtype) {
-    case DType::i8:
     case DType::u8:
     case DType::i16:
     case DType::i32:

@@ -65,6 +65,7 @@ void MappedFile::advise(Advice advice, size_t offset, size_t count) const {
     case Advice::random: flag = MADV_RANDOM; break;
     case Advice::will_need: flag = MADV_WILLNEED; break;
     case Advice::dont_need: flag = MADV_DONTNEED; break;
+    case Advice::large_pages: flag = MADV_HUGEPAGE; break;
   }
   ::madvise(const_cast<std::byte*>(data_) + begin, count + (offset - begin), flag);
 }

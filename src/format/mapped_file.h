@@ -16,7 +16,7 @@ namespace hadal::format {
 class MappedFile {
  public:
   /// How the pages will be touched, told to the kernel.
-  enum class Advice { normal, sequential, random, will_need, dont_need };
+  enum class Advice { normal, sequential, random, will_need, dont_need, large_pages };
 
   /// Errors: not_found, permission_denied, invalid_argument for what is not a regular file.
   static Result<MappedFile> open(const std::filesystem::path& path);

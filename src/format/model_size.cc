@@ -5,17 +5,13 @@
 
 #include "base/thread_pool.h"
 #include "format/quantize.h"
+#include "format/weight_scale.h"
 
 namespace hadal::format {
 namespace {
 
 constexpr uint64_t kElementBytes = 2;
 constexpr size_t kNamesMax = 100;
-
-bool is_scale(std::string_view name) {
-  return name.ends_with(".weight_scale_inv") || name.ends_with(".weight_scale") ||
-         name.ends_with(".scale");
-}
 
 bool is_floating(DType dtype) {
   switch (dtype) {
@@ -105,7 +101,8 @@ Result<ModelSize> model_size(const Checkpoint& checkpoint) {
   uint64_t routed = 0;
   for (const CheckpointTensor& t : checkpoint.tensors()) {
     out.weight_bytes += static_cast<uint64_t>(t.view.bytes());
-    if (is_scale(t.name) || !is_floating(t.view.dtype)) continue;
+    const bool numbers = is_floating(t.view.dtype) || is_int8_weight(checkpoint, t);
+    if (is_scale_name(t.name) || !numbers) continue;
     const auto count = static_cast<uint64_t>(t.view.shape.elements());
     out.parameters += count;
     if (t.name.find(".experts.") != std::string::npos) routed += count;

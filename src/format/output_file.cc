@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 #include <utility>
@@ -11,8 +12,9 @@
 
 namespace hadal::format {
 namespace {
-constexpr size_t kBufferBytes = 1 * kMiB;
-}
+// Whole large pages: file systems that keep them in the page cache can then map them as such.
+constexpr size_t kBufferBytes = 4 * kMiB;
+}  // namespace
 
 Result<OutputFile> OutputFile::create(const std::filesystem::path& path, uint64_t bytes) {
   std::error_code ec;
@@ -65,15 +67,18 @@ Status OutputFile::write_all(std::span<const std::byte> bytes) {
 }
 
 Status OutputFile::flush() {
-  const std::vector<std::byte> full = std::exchange(buffer_, {});
-  buffer_.reserve(kBufferBytes);
-  return write_all(full);
+  TRY_VOID(write_all(buffer_));
+  buffer_.clear();
+  return {};
 }
 
 Status OutputFile::write(std::span<const std::byte> bytes) {
-  if (buffer_.size() + bytes.size() > kBufferBytes) TRY_VOID(flush());
-  if (bytes.size() > kBufferBytes) return write_all(bytes);
-  buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+  while (!bytes.empty()) {
+    const auto part = bytes.first(std::min(bytes.size(), kBufferBytes - buffer_.size()));
+    buffer_.insert(buffer_.end(), part.begin(), part.end());
+    bytes = bytes.subspan(part.size());
+    if (buffer_.size() == kBufferBytes) TRY_VOID(flush());
+  }
   return {};
 }
 

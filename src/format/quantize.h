@@ -21,9 +21,9 @@ namespace hadal::format {
 Status quantize(DType dtype, std::span<const float> values, std::span<std::byte> out,
                 std::span<const float> importance = {});
 
-/// The f32 numbers that `bytes` of a type stand for, exactly. FP8 and FP4 without their scales.
+/// The f32 numbers that `bytes` of a type stand for, exactly. FP8, FP4 and i8 without their scales.
 /// Shapes: `bytes` whole blocks; `out` as many numbers as they hold.
-/// Errors: unsupported for integer types.
+/// Errors: unsupported for other integer types.
 Status dequantize(DType dtype, std::span<const std::byte> bytes, std::span<float> out);
 
 }  // namespace hadal::format

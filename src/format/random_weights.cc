@@ -100,7 +100,7 @@ void fill_k(float deviation, float code_deviation, float code_mean, size_t block
 
 void fill_random(DType dtype, float deviation, uint64_t stream, std::span<std::byte> out) {
   Words words(stream);
-  const uint16_t one_scale = f16_of_f32(deviation / 73.9f);  // of uniform signed bytes
+  const uint16_t one_scale = f16_of_f32(deviation / kInt8Deviation);
   const uint16_t nibble_scale = f16_of_f32(deviation / 4.64f);
   const uint16_t six_scale = f16_of_f32(deviation / (kScaleCode * kSixBits));
   const uint16_t nl_scale = f16_of_f32(deviation / kIq4Deviation);
@@ -112,6 +112,7 @@ void fill_random(DType dtype, float deviation, uint64_t stream, std::span<std::b
     case DType::bf16: return fill_floats({16, 7, 127}, deviation, words, out);
     case DType::f8_e4m3: return fill_floats({8, 3, 7}, kFp8Deviation, words, out);
     case DType::f4_e2m1: return words.bytes(out);
+    case DType::i8: return words.bytes(out, ~uint64_t{0}, 0, lanes(1, 8));  // no -128
     case DType::q8_0:
       // Odd bytes only: -128 has no counterpart.
       return fill_blocks(34, words, out, lanes(1, 8),

@@ -162,14 +162,23 @@ class Draft {
 
   void add_hf(const TensorSpec& spec) {
     Made m = make(spec);
-    const bool matrix = m.dtype == DType::f8_e4m3;
+    const bool int8 = m.dtype == DType::i8;
+    const bool matrix = m.dtype == DType::f8_e4m3 || int8;
     const bool plain = ends_with_any(m.name, {"embed_tokens.weight", "embed.weight", "head.weight",
                                               "lm_head.weight"}) ||
                        m.name.find("compressor") != std::string::npos;
     if (!matrix || plain) {
-      // As the official files: what is not FP8 is BF16, but for hyper-connections and biases.
+      // As the published files: what is not FP8 or INT8 is BF16, but for hyper-connections and
+      // biases.
       if (matrix) m.dtype = DType::bf16;
       made_.push_back(std::move(m));
+      return;
+    }
+    if (int8) {
+      Made scale{.name = m.name + "_scale", .dtype = DType::f32, .shape = Shape{m.shape[0], 1}};
+      scale.constant = m.deviation / kInt8Deviation;
+      made_.push_back(std::move(m));
+      made_.push_back(std::move(scale));
       return;
     }
     const bool v4 = arch_ == "deepseek4";
@@ -288,6 +297,30 @@ Result<ConvertReport> write_gguf(const SynthOptions& options, const json::Value&
   return ConvertReport{.tensors = made.size(), .bytes = file.bytes(), .types = {}, .notes = {}};
 }
 
+/// What compressed-tensors says of weights per channel and activations per token.
+json::Value int8_config() {
+  const auto ints = [](const char* strategy, bool dynamic) {
+    json::Value v;
+    v.set("num_bits", 8);
+    v.set("type", "int");
+    v.set("symmetric", true);
+    v.set("strategy", strategy);
+    v.set("dynamic", dynamic);
+    return v;
+  };
+  json::Value group;
+  group.set("targets", json::Array{json::Value("Linear")});
+  group.set("weights", ints("channel", false));
+  group.set("input_activations", ints("token", true));
+  json::Value groups;
+  groups.set("group_0", std::move(group));
+  json::Value q;
+  q.set("quant_method", "compressed-tensors");
+  q.set("format", "int-quantized");
+  q.set("config_groups", std::move(groups));
+  return q;
+}
+
 Result<ConvertReport> write_directory(const SynthOptions& options, json::Value config,
                                       const std::vector<Made>& made, const TokenizerSource& tokens,
                                       const fs::path& out) {
@@ -301,6 +334,7 @@ Result<ConvertReport> write_directory(const SynthOptions& options, json::Value c
     q.set("weight_block_size", json::Array{json::Value(128), json::Value(128)});
     config.set("quantization_config", std::move(q));
   }
+  if (options.dtype == DType::i8) config.set("quantization_config", int8_config());
   const std::string header = writer.header();
   TRY(HfDirectory directory, HfDirectory::create(out));
   TRY(OutputFile file,
@@ -319,6 +353,9 @@ Result<ConvertReport> write_directory(const SynthOptions& options, json::Value c
 }  // namespace
 
 Result<ConvertReport> synthesize(const SynthOptions& options, const fs::path& out) {
+  if (options.to == CheckpointKind::gguf && options.dtype == DType::i8) {
+    return unsupported("GGUF has no weights of i8; write safetensors, or choose q8_0");
+  }
   TRY(json::Value config, synth_config(options));
   TRY(const std::string type, config.string_at("model_type"));
   TRY(const int64_t vocab, config.int_at("vocab_size"));

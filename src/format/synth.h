@@ -15,7 +15,8 @@ struct SynthOptions {
   std::string shape;  ///< a name of synth_shapes()
   CheckpointKind to = CheckpointKind::gguf;
   /// Of matrices: f32, f16, bf16; for GGUF also its block types; for safetensors also f8_e4m3,
-  /// which stores them as the official checkpoints do (V4's experts as FP4).
+  /// which stores them as the official checkpoints do (V4's experts as FP4), and i8 with a scale
+  /// per row.
   DType dtype = DType::q8_0;
   int64_t layers = 0;   ///< 0: all of them
   int64_t vocab = 0;    ///< 0: as the shape has it

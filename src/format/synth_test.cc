@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <vector>
@@ -152,6 +153,43 @@ TEST(SynthTest, NativeSafetensorsHaveScales) {
   EXPECT_EQ((*c)->find("layers.0.attn.wq_b.scale")->view.dtype, DType::f8_e8m0);
   EXPECT_TRUE(tensor_problems(**c)->empty());
   EXPECT_FALSE((*c)->tokenizer_source()->tokenizer_json.empty());
+}
+
+TEST(SynthTest, Int8HasAScalePerRow) {
+  const TempDir dir;
+  SynthOptions options{.shape = "deepseek-v2-lite",
+                       .to = CheckpointKind::safetensors,
+                       .dtype = DType::i8,
+                       .layers = 2,
+                       .vocab = 300,
+                       .experts = 8};
+  const auto report = synthesize(options, dir / "m");
+  ASSERT_TRUE(report) << report.error().message;
+  const auto c = Checkpoint::open(dir / "m");
+  ASSERT_TRUE(c) << c.error().message;
+  const std::string stem = "model.layers.1.mlp.experts.1.up_proj.weight";
+  EXPECT_EQ((*c)->find(stem)->view.dtype, DType::i8);
+  EXPECT_EQ((*c)->find(stem + "_scale")->view.shape, (Shape{1408, 1}));
+  EXPECT_EQ((*c)->find("lm_head.weight")->view.dtype, DType::bf16);
+  EXPECT_TRUE(tensor_problems(**c)->empty());
+  // INT8 counts as weights, and converts to other types.
+  const auto size = model_size(**c);
+  ASSERT_TRUE(size);
+  EXPECT_GT(size->parameters, 60'000'000u);
+  ASSERT_TRUE(convert(**c, dir / "m.gguf", {.dtype = DType::q8_0}));
+  const auto q8 = Checkpoint::open(dir / "m.gguf");
+  std::vector<float> a(2048), b(2048);
+  const auto row = [](const Checkpoint& from, const std::string& name, std::vector<float>& out) {
+    const ConstTensorView v = from.find(name)->view.rows(3, 1);
+    ASSERT_TRUE(dequantize(v.dtype, {v.data, static_cast<size_t>(v.bytes())}, out));
+  };
+  row(**c, stem, a);
+  row(**q8, stem, b);
+  float scale = 0;
+  std::memcpy(&scale, (*c)->find(stem + "_scale")->view.data + 3 * 4, 4);
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i] * scale, b[i], 0.005f * 127 * scale);
+  options.to = CheckpointKind::gguf;
+  EXPECT_EQ(synthesize(options, dir / "i8.gguf").error().code, ErrorCode::unsupported);
 }
 
 TEST(SynthTest, TokenizersSurviveBothDirections) {

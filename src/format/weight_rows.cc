@@ -52,7 +52,7 @@ Status convert_row(const WeightRows& rows, int64_t r, DType dtype, std::span<flo
     std::copy(raw.begin(), raw.end(), out.begin());
     return {};
   }
-  if (is_integer(rows.weight.data.dtype)) {
+  if (is_integer(rows.weight.data.dtype) && rows.weight.scale.empty()) {
     CHECK(rows.weight.data.dtype == DType::i64 && dtype == DType::i32);
     return narrow(rows.raw(r), out);
   }

@@ -31,7 +31,8 @@ TEST_P(AttentionTest, GroupedQueriesMatchTheDefinition) {
   };
   const TestStep step = mixed_step();
   for (const Shape s : {Shape{4, 4, 16, 16, DType::f32}, Shape{6, 2, 24, 20, DType::f16},
-                        Shape{5, 1, 33, 7, DType::bf16}, Shape{2, 1, 128, 128, DType::f16}}) {
+                        Shape{5, 1, 33, 7, DType::bf16}, Shape{2, 1, 128, 128, DType::f16},
+                        Shape{4, 2, 64, 32, DType::q8_0}, Shape{4, 2, 33, 20, DType::f8_e4m3}}) {
     TestCache k = test_cache(step, s.kv_heads * s.dim, s.dtype);
     TestCache v = test_cache(step, s.kv_heads * s.v_dim, s.dtype);
     const auto count = [&](size_t i) { return rows_of(step, i); };
@@ -64,6 +65,40 @@ TEST_P(AttentionTest, GroupedQueriesMatchTheDefinition) {
           ASSERT_NEAR(at(out, t, h * s.v_dim + i), want[static_cast<size_t>(i)], 2e-5)
               << "token " << t << " head " << h;
         }
+      }
+    }
+  }
+}
+
+// What a cache of fewer bits keeps: with int8 within half a step of the block's largest number (and
+// what rounding the step to f16 adds), with fp8 within a sixteenth, or half a step below 2^-6.
+TEST_P(AttentionTest, StoredRowsStayWithinTheirBounds) {
+  constexpr int64_t kWidth = 96;
+  const TestStep step({{0, 40}}, 16);
+  Table2 x = normal(40, kWidth, 5, 3);
+  for (int64_t i = 0; i < 32; ++i) x.at(1, i) = 0;
+  x.at(2, 7) = 500;
+  x.at(3, 40) = -447;
+  for (int64_t i = 0; i < kWidth; ++i) x.at(4, i) *= 1e-3;
+  for (const DType dtype : {DType::q8_0, DType::f8_e4m3}) {
+    TestCache c = test_cache(step, kWidth, dtype);
+    ops().kv_append(c.view, mat(x), step.view());
+    const int64_t bytes = kWidth / dtype_info(dtype).block_elems * dtype_info(dtype).block_bytes;
+    for (int64_t t = 0; t < 40; ++t) {
+      const int64_t row = step.view().block_table[t / 16] * 16 + t % 16;
+      std::vector<float> got(kWidth);
+      ASSERT_TRUE(
+          format::dequantize(dtype, {c.view.data + row * bytes, static_cast<size_t>(bytes)}, got));
+      for (int64_t i = 0; i < kWidth; ++i) {
+        const double v = x.at(t, i);
+        double largest = 0;
+        for (int64_t j = i / 32 * 32; j < i / 32 * 32 + 32; ++j)
+          largest = std::max(largest, std::abs(x.at(t, j)));
+        const double bound = dtype == DType::q8_0 ? largest / 254 + largest * 0x1p-11 + 1e-7
+                                                  : std::max(std::abs(v) / 16, 0x1p-10);
+        const double want = dtype == DType::f8_e4m3 ? std::clamp(v, -448.0, 448.0) : v;
+        ASSERT_NEAR(got[static_cast<size_t>(i)], want, bound)
+            << dtype_name(dtype) << " row " << t << " column " << i;
       }
     }
   }
@@ -238,6 +273,8 @@ TEST_P(MlaTest, AbsorbedMatchesTheNaiveForm) {
   check({2, 12, 40, 6, 20, DType::bf16, DType::f16, false, false}, step, 2e-5);
   check({2, 16, 32, 8, 16, DType::f32, DType::bf16, true, false}, step, 2e-5);
   check({70, 16, 32, 8, 16, DType::bf16, DType::f32, true, false}, step, 2e-5);
+  check({3, 16, 64, 32, 16, DType::f32, DType::q8_0, false, false}, step, 2e-5);
+  check({3, 16, 40, 8, 16, DType::f32, DType::f8_e4m3, true, false}, step, 2e-5);
 }
 
 TEST_P(MlaTest, BlockedWeightsStayCloseToTheNaiveForm) {
@@ -251,6 +288,8 @@ TEST_P(MlaTest, SelectedRowsOnly) {
   const TestStep step({{0, 7}, {30, 1}, {100, 12}}, 16);
   check({3, 16, 32, 8, 16, DType::f32, DType::f32, false, true}, step, 2e-5);
   check({2, 16, 32, 8, 16, DType::bf16, DType::f16, true, true}, step, 2e-5);
+  check({2, 16, 64, 32, 16, DType::f32, DType::q8_0, false, true}, step, 2e-5);
+  check({2, 16, 32, 8, 16, DType::f32, DType::f8_e4m3, false, true}, step, 2e-5);
 }
 
 // Long enough for the expanded form (see mla_attention: 16 tokens here), beside short ones.
@@ -258,16 +297,21 @@ TEST_P(MlaTest, ExpandedMatchesTheNaiveForm) {
   const TestStep step({{5, 1}, {0, 80}, {20, 2}, {40, 70}}, 16);
   check({3, 8, 32, 8, 8, DType::f32, DType::f32, false, false}, step, 2e-5);
   check({2, 8, 32, 6, 12, DType::bf16, DType::f16, true, false}, step, 2e-5);
+  check({2, 8, 32, 32, 12, DType::f32, DType::q8_0, false, false}, step, 2e-5);
+  check({2, 8, 32, 6, 12, DType::f32, DType::f8_e4m3, false, false}, step, 2e-5);
 }
 
 // ---- the indexer ----
 
 TEST_P(AttentionTest, IndexerKeepsTheBestVisibleRows) {
   constexpr int64_t kHeads = 3;
-  constexpr int64_t kDim = 24;
-  for (const int64_t ratio : {1, 4}) {
+  constexpr int64_t kDim = 32;
+  const std::pair<int64_t, DType> kCases[] = {
+      {1, DType::f16}, {4, DType::f16}, {1, DType::q8_0}, {4, DType::f8_e4m3}};
+  for (const auto& [ratio_, dtype] : kCases) {
+    const int64_t ratio = ratio_;
     const TestStep step = mixed_step();
-    TestCache k = test_cache(step, kDim, DType::f16, 0, ratio);
+    TestCache k = test_cache(step, kDim, dtype, 0, ratio);
     fill_cache(ops(), k, step, 1, [&](size_t s) { return rows_of(step, s) / ratio; });
     const Table2 q = normal(step.tokens(), kHeads * kDim, 3);
     const Table2 w = normal(step.tokens(), kHeads, 4);
@@ -338,7 +382,8 @@ TEST_P(AttentionTest, SinkAttentionSeesItsWindowAndPooledRows) {
   const TestStep step({{0, 21}, {40, 1}, {13, 30}, {0, 1}, {1101, 3}}, 16);
   for (const Shape s :
        {Shape{3, 16, 1, false, false, DType::f32}, Shape{5, 24, 4, true, false, DType::f16},
-        Shape{2, 33, 4, true, true, DType::bf16}, Shape{66, 16, 8, true, false, DType::f32}}) {
+        Shape{2, 33, 4, true, true, DType::bf16}, Shape{66, 16, 8, true, false, DType::f32},
+        Shape{3, 64, 4, true, true, DType::q8_0}, Shape{3, 24, 4, true, false, DType::f8_e4m3}}) {
     TestCache recent = test_cache(step, s.dim, s.dtype, kWindow + 30);
     TestCache pooled = test_cache(step, s.dim, s.dtype, 0, s.ratio);
     fill_cache(ops(), recent, step, 1, [&](size_t i) { return rows_of(step, i); });
@@ -437,15 +482,16 @@ std::vector<double> pooled_row(const CompressCase& c, const Table2& kv, const Ta
   return out;
 }
 
-float read_number(const std::byte* p, DType dtype) {
-  float number = 0;
-  if (dtype == DType::f32) {
-    std::memcpy(&number, p, 4);
-    return number;
+// What storing a row may cost.
+double storage_error(DType dtype, const std::vector<double>& row) {
+  double largest = 0;
+  for (const double v : row) largest = std::max(largest, std::abs(v));
+  switch (dtype) {
+    case DType::f32: return 2e-5;
+    case DType::q8_0: return largest * (1.0 / 254 + 0x1p-11);
+    case DType::f8_e4m3: return largest / 16;
+    default: return 4e-3;
   }
-  uint16_t half = 0;
-  std::memcpy(&half, p, 2);
-  return f16_to_f32(half);
 }
 
 // Two sequences of 45 tokens, fed in steps of 1, 7 and 45: windows then span steps.
@@ -453,7 +499,8 @@ TEST_P(AttentionTest, CompressPoolsWindowsAcrossSteps) {
   constexpr int64_t kTokens = 45;
   for (const CompressCase c :
        {CompressCase{20, 4, 8, true, DType::f32}, CompressCase{16, 8, 4, false, DType::f16},
-        CompressCase{17, 4, 0, true, DType::f32}}) {
+        CompressCase{17, 4, 0, true, DType::f32}, CompressCase{32, 4, 8, true, DType::q8_0},
+        CompressCase{16, 8, 4, false, DType::f8_e4m3}}) {
     const int64_t cols = (c.overlap ? 2 : 1) * c.width;
     const Table2 ape = normal(c.ratio, cols, 5);
     const Table2 norm = normal(1, c.width, 6);
@@ -503,11 +550,14 @@ TEST_P(AttentionTest, CompressPoolsWindowsAcrossSteps) {
           const int64_t page =
               whole.view().block_table[s * whole.view().blocks_max + g / out.view.page_rows];
           const int64_t row = page * out.view.page_rows + g % out.view.page_rows;
+          const int64_t bytes =
+              c.width / dtype_info(c.dtype).block_elems * dtype_info(c.dtype).block_bytes;
+          std::vector<float> got(static_cast<size_t>(c.width));
+          ASSERT_TRUE(format::dequantize(
+              c.dtype, {out.view.data + row * bytes, static_cast<size_t>(bytes)}, got));
           for (int64_t i = 0; i < c.width; ++i) {
-            const std::byte* p =
-                out.view.data + (row * c.width + i) * dtype_info(c.dtype).block_bytes;
-            ASSERT_NEAR(read_number(p, c.dtype), want[static_cast<size_t>(i)],
-                        c.dtype == DType::f32 ? 2e-5 : 4e-3)
+            ASSERT_NEAR(got[static_cast<size_t>(i)], want[static_cast<size_t>(i)],
+                        storage_error(c.dtype, want))
                 << "sequence " << s << " row " << g << " chunk " << chunk;
           }
         }

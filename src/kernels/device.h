@@ -5,12 +5,35 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "kernels/ops.h"
 #include "tensor/buffer.h"
 
 namespace hadal::kernels {
+
+/// The weights of a device in the order in which it reads them, for those who keep them in a file.
+/// Threading: as the device, before its ops run.
+class PackedWeights {
+ public:
+  /// A matrix of `tiles` pieces of `tile_bytes` each.
+  struct Form {
+    std::string name;  ///< of the tensor
+    int64_t tiles = 0;
+    int64_t tile_bytes = 0;
+  };
+  virtual ~PackedWeights() = default;
+  /// Names the order of the bytes; what was packed under another name is of no use.
+  virtual std::string_view layout() const = 0;
+  /// What would be packed of the weights imported under a name, sorted by it.
+  virtual std::vector<Form> forms() const = 0;
+  /// Packs tiles [first, first + out.size() / tile_bytes) of a form.
+  virtual void pack(const std::string& name, int64_t first, std::span<std::byte> out) = 0;
+  /// From now on products read the form at `tiles`, aligned to 64 bytes, which must outlive the
+  /// device's use of it.
+  virtual void adopt(const std::string& name, const std::byte* tiles) = 0;
+};
 
 /// A place where a model runs: memory, one stream, one op table. The CPU is the first, CUDA the
 /// second. Threading: used by one thread (the engine's) at a time.
@@ -40,6 +63,8 @@ class Device {
   virtual void copy_to_host(void* host, const void* device, size_t bytes) = 0;
 
   virtual Ops& ops() = 0;
+  /// Null for a device that reads weights as they are stored.
+  virtual PackedWeights* packed_weights() { return nullptr; }
 };
 
 /// The instruction-set tables of the CPU device, weakest first. `automatic` is the best that this

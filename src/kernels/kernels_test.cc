@@ -192,14 +192,15 @@ TEST_P(KernelsTest, RopeTurnsPairsBothWays) {
 
 // ---- linear ----
 
-// What rounding the activations to 8-bit blocks may cost a product: 1/254 of each block's largest
-// activation times the magnitudes of its weights.
+// What rounding the activations to 8-bit blocks (i8: rows) may cost a product: 1/254 of each
+// block's largest activation times the magnitudes of its weights.
 double q8_bound(const TestWeight& w, int64_t n, const Table2& x, int64_t t) {
+  const int64_t block = w.view.data.dtype == DType::i8 ? x.cols : 32;
   double bound = 0;
-  for (int64_t b = 0; b < x.cols; b += 32) {
+  for (int64_t b = 0; b < x.cols; b += block) {
     double largest = 0;
     double magnitudes = 0;
-    for (int64_t i = b; i < b + 32; ++i) {
+    for (int64_t i = b; i < b + block; ++i) {
       largest = std::max(largest, std::abs(x.at(t, i)));
       magnitudes += std::abs(w.values.at(n, i));
     }
@@ -212,17 +213,20 @@ bool blocked(DType d) {
   return d != DType::f32 && d != DType::f16 && d != DType::bf16 && d != DType::f8_e4m3;
 }
 
-// Activations that 8-bit blocks of 32 hold exactly.
-Table2 exact_in_blocks(int64_t rows, int64_t cols, uint64_t seed) {
+// Activations that 8-bit blocks of 32 hold exactly; with `one_unit` also 8-bit rows.
+Table2 exact_in_blocks(int64_t rows, int64_t cols, uint64_t seed, bool one_unit = false) {
   Rng rng(seed);
   Table2 x(rows, cols);
   for (int64_t r = 0; r < rows; ++r) {
+    double unit = 0;
     for (int64_t b = 0; b < cols; b += 32) {
-      const double unit = std::ldexp(1.0, static_cast<int>(rng.next_below(7)) - 9);
-      for (int64_t c = b; c < b + 32; ++c)
+      if (b == 0 || !one_unit) unit = std::ldexp(1.0, static_cast<int>(rng.next_below(7)) - 9);
+      const int64_t end = std::min(cols, b + 32);
+      for (int64_t c = b; c < end; ++c)
         x.at(r, c) = unit * (static_cast<double>(rng.next_below(255)) - 127);
       // The block's largest: its scale is then `unit`.
-      x.at(r, b + static_cast<int64_t>(rng.next_below(32))) = 127 * unit;
+      x.at(r, b + static_cast<int64_t>(rng.next_below(static_cast<uint64_t>(end - b)))) =
+          127 * unit;
     }
   }
   return x;
@@ -250,6 +254,10 @@ std::vector<Case> linear_cases() {
   cases.push_back({DType::f8_e4m3, 37, 70, DType::bf16, 32, 32});
   cases.push_back({DType::f8_e4m3, 50, 96, DType::f8_e8m0, 32, 32});
   cases.push_back({DType::f8_e4m3, 33, 101, DType::f32, 1, 40});
+  cases.push_back({DType::i8, 1, 32});
+  cases.push_back({DType::i8, 19, 96, DType::bf16});
+  cases.push_back({DType::i8, 80, 320, DType::f16});
+  cases.push_back({DType::i8, 37, 70});  // not packed
   cases.push_back({DType::f4_e2m1, 35, 96, DType::f8_e8m0});
   cases.push_back({DType::f4_e2m1, 16, 256, DType::f8_e8m0});
   for (const DType d : {DType::q8_0, DType::q4_0, DType::iq4_nl, DType::mxfp4}) {
@@ -285,8 +293,8 @@ TEST_P(KernelsTest, LinearIsExactUpToF32RoundingWhereActivationsFit) {
     const auto w = weight(c.dtype, c.n, c.k, 21, c.scale, c.scale_rows, c.scale_cols);
     const WeightView view = import(*w);
     for (const int64_t tokens : {1, 2, 3, 4, 5, 8, 9, 13, 16, 17, 39}) {
-      const Table2 x =
-          blocked(c.dtype) ? exact_in_blocks(tokens, c.k, 31) : normal(tokens, c.k, 31);
+      const Table2 x = blocked(c.dtype) ? exact_in_blocks(tokens, c.k, 31, c.dtype == DType::i8)
+                                        : normal(tokens, c.k, 31);
       const Mat out = mat(tokens, c.n, c.n + 3);
       const Projection p[] = {{out, view}};
       ops().linear(p, mat(x, c.k + 1));
@@ -331,8 +339,8 @@ TEST_P(KernelsTest, LinearStaysWithinTheBoundOfRoundedActivations) {
 }
 
 TEST_P(KernelsTest, ProjectionsShareTheirInput) {
-  const Table2 x = exact_in_blocks(3, 256, 41);
-  const DType dtypes[] = {DType::q8_0, DType::bf16, DType::q4_k, DType::f32};
+  const Table2 x = exact_in_blocks(3, 256, 41, true);
+  const DType dtypes[] = {DType::q8_0, DType::bf16, DType::q4_k, DType::i8};
   const int64_t rows[] = {48, 7, 33, 16};
   std::vector<std::unique_ptr<TestWeight>> weights;
   std::vector<Projection> projections;

@@ -202,6 +202,7 @@ class ObservedDevice final : public Device {
   std::string description() const override { return device_.description(); }
   DType activation_dtype() const override { return device_.activation_dtype(); }
   Result<Buffer> allocate(size_t bytes) override { return device_.allocate(bytes); }
+  PackedWeights* packed_weights() override { return device_.packed_weights(); }
   Result<WeightView> import_weight(const WeightView& host) override {
     TRY(const WeightView imported, device_.import_weight(host));
     ops_.add_weight(imported, host);

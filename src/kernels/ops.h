@@ -62,10 +62,11 @@ struct StepView {
 /// at slots[s] * ring_rows + r % ring_rows.
 struct KvView {
   std::byte* data = nullptr;
-  DType dtype = DType::f32;  ///< f32, f16 or bf16
-  int64_t width = 0;         ///< elements of a row
-  int64_t page_rows = 0;     ///< rows of a page: P / tokens per row
-  int64_t ring_rows = 0;     ///< 0: growing
+  /// f32, f16, bf16, f8_e4m3, or q8_0 where rows and heads are whole blocks.
+  DType dtype = DType::f32;
+  int64_t width = 0;      ///< elements of a row
+  int64_t page_rows = 0;  ///< rows of a page: P / tokens per row
+  int64_t ring_rows = 0;  ///< 0: growing
 
   bool empty() const { return data == nullptr; }
 };
@@ -231,7 +232,7 @@ class Ops {
   /// x += y.
   virtual void add(Mat x, Mat y) = 0;
   /// Every projection of the same x [T, K]. Blocked weights (q8_0, ...) may round x to 8-bit blocks
-  /// of 32.
+  /// of 32, weights of i8 a whole row of x.
   virtual void linear(std::span<const Projection> projections, Mat x) = 0;
   /// out[:, g] = W_g x[:, g] for `groups` equal column blocks. Shapes: x [T, G * k], weight [G * r,
   /// k], out [T, G * r].

@@ -13,7 +13,7 @@ Result<KvCache> KvCache::create(const KvLayout& layout, kernels::Device& device,
   cache.page_tokens_ = layout.page_tokens();
   for (const KvStream& s : layout.streams) {
     kernels::KvView view;
-    view.dtype = s.exact ? DType::f32 : dtype;
+    view.dtype = s.stored_as(dtype);
     view.width = s.width;
     view.ring_rows = s.ring_rows;
     view.page_rows = s.ring_rows > 0 ? 0 : cache.page_tokens_ / s.tokens_per_row;

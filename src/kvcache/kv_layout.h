@@ -2,11 +2,24 @@
 
 #include <cstdint>
 #include <numeric>
+#include <optional>
+#include <string_view>
 #include <vector>
 
 #include "tensor/dtype.h"
 
 namespace hadal::kvcache {
+
+/// The types of a cache by the names that users write: int8 is q8_0, with an f16 scale per 32
+/// columns of a row; fp8 is f8_e4m3, whose numbers end at 448.
+inline constexpr std::string_view kKvDTypeNames = "f16|bf16|f32|int8|fp8";
+inline std::optional<DType> kv_dtype_from_name(std::string_view name) {
+  if (name == "int8") return DType::q8_0;
+  if (name == "fp8") return DType::f8_e4m3;
+  const auto dtype = dtype_from_name(name);
+  const bool plain = dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::f32;
+  return plain ? dtype : std::nullopt;
+}
 
 /// One kind of row that one layer caches.
 /// Growing streams hold a row for every `tokens_per_row` tokens of a sequence; ring streams the
@@ -16,6 +29,17 @@ struct KvStream {
   int64_t tokens_per_row = 1;  ///< growing: 1, or a pooling rate
   int64_t ring_rows = 0;       ///< 0: growing
   bool exact = false;  ///< f32 whatever the cache's dtype: running state rather than history
+  int64_t part = 0;    ///< columns that are read without the rest, a head's; 0: all
+
+  /// What the rows are stored as in a cache of `dtype`: f16 where they are not whole blocks.
+  DType stored_as(DType dtype) const {
+    if (exact) return DType::f32;
+    return (part > 0 ? part : width) % dtype_info(dtype).block_elems == 0 ? dtype : DType::f16;
+  }
+  int64_t row_bytes(DType dtype) const {
+    const DTypeInfo& info = dtype_info(stored_as(dtype));
+    return width / info.block_elems * info.block_bytes;
+  }
 };
 
 /// What a model caches, in the order of its stream ids.
@@ -47,8 +71,7 @@ struct KvLayout {
     int64_t bytes = 0;
     for (const KvStream& s : streams) {
       if (s.ring_rows > 0) continue;
-      const int64_t row = s.width * dtype_info(s.exact ? DType::f32 : dtype).block_bytes;
-      bytes += (row + s.tokens_per_row - 1) / s.tokens_per_row;
+      bytes += (s.row_bytes(dtype) + s.tokens_per_row - 1) / s.tokens_per_row;
     }
     return bytes;
   }
@@ -56,7 +79,7 @@ struct KvLayout {
   int64_t bytes_per_slot(DType dtype) const {
     int64_t bytes = 0;
     for (const KvStream& s : streams) {
-      bytes += s.ring_rows * s.width * dtype_info(s.exact ? DType::f32 : dtype).block_bytes;
+      bytes += s.ring_rows * s.row_bytes(dtype);
     }
     return bytes;
   }

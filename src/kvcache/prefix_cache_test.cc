@@ -114,6 +114,24 @@ TEST(KvLayoutTest, PageHoldsWholePooledRows) {
   EXPECT_EQ(layout.bytes_per_slot(DType::f16), 16 * 16);
 }
 
+TEST(KvLayoutTest, BlocksAreUsedWhereRowsAndHeadsAreWhole) {
+  KvLayout layout;
+  layout.add({.width = 576});
+  layout.add({.width = 256, .part = 128});
+  layout.add({.width = 96, .part = 24});  // heads of 24 are no blocks of 32
+  layout.add({.width = 64, .ring_rows = 10, .exact = true});
+  EXPECT_EQ(layout.streams[0].stored_as(DType::q8_0), DType::q8_0);
+  EXPECT_EQ(layout.streams[2].stored_as(DType::q8_0), DType::f16);
+  EXPECT_EQ(layout.streams[2].stored_as(DType::f8_e4m3), DType::f8_e4m3);
+  EXPECT_EQ(layout.bytes_per_token(DType::q8_0), 576 / 32 * 34 + 256 / 32 * 34 + 96 * 2);
+  EXPECT_EQ(layout.bytes_per_token(DType::f8_e4m3), 576 + 256 + 96);
+  EXPECT_EQ(layout.bytes_per_slot(DType::q8_0), 10 * 64 * 4);
+  EXPECT_EQ(kv_dtype_from_name("int8"), DType::q8_0);
+  EXPECT_EQ(kv_dtype_from_name("fp8"), DType::f8_e4m3);
+  EXPECT_EQ(kv_dtype_from_name("bf16"), DType::bf16);
+  EXPECT_EQ(kv_dtype_from_name("q4_0"), std::nullopt);
+}
+
 TEST(KvCacheDeathTest, ReleasingTwiceIsADefect) {
   Fixture f(2);
   const int32_t page = *f.kv.take_page();

@@ -33,8 +33,8 @@ class GqaAttention final : public Attention {
     std::vector<float> factors;
     if (w.has("rope_freqs.weight")) factors = w.host_vector("rope_freqs.weight", cfg_.head_dim / 2);
     rope_ = c.ropes.add(cfg_.rope, cfg_.head_dim, factors);
-    k_stream_ = c.kv.add({.width = kv_cols});
-    v_stream_ = c.kv.add({.width = kv_cols});
+    k_stream_ = c.kv.add({.width = kv_cols, .part = cfg_.head_dim});
+    v_stream_ = c.kv.add({.width = kv_cols, .part = cfg_.head_dim});
     scale_ = static_cast<float>(1 / std::sqrt(static_cast<double>(cfg_.head_dim)));
   }
 

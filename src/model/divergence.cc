@@ -82,8 +82,10 @@ Result<Divergence> compare_models(PlacedModel source, PlacedModel other,
   size_t longest = 1;
   for (const auto& piece : pieces) longest = std::max(longest, piece.size());
   const auto tokens_max = static_cast<int64_t>(longest);
-  TRY(Scorer a, Scorer::create(source.model, source.device, tokens_max, {}));
-  TRY(Scorer b, Scorer::create(other.model, other.device, tokens_max, {}));
+  TRY(Scorer a,
+      Scorer::create(source.model, source.device, tokens_max, {.kv_dtype = source.kv_dtype}));
+  TRY(Scorer b,
+      Scorer::create(other.model, other.device, tokens_max, {.kv_dtype = other.kv_dtype}));
   Sums sums;
   int64_t done = 0;
   for (const std::vector<int32_t>& piece : pieces) {

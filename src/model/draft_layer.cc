@@ -25,7 +25,7 @@ FinalNorm::FinalNorm(LoadContext& c, WeightLoader::Names norm, WeightLoader::Nam
     for (const std::string& stem : hyper) names.push_back(stem + part);
     return names;
   };
-  fn_ = w.raw_matrix(with("fn"), m, m * cfg_.hidden);
+  fn_ = w.raw_matrix(with("fn"), m, m * cfg_.hidden, false);
   base_ = w.vector(with("base"), m);
   scale_ = w.vector(with("scale"), 1);
 }

@@ -28,7 +28,7 @@ Residual::Residual(LoadContext& c, int64_t layer, const std::string& site) : cfg
   const int64_t m = cfg_.hyper.streams;
   norm_ = w.vector({at + site + "_norm.weight", raw + site + "_norm.weight"}, cfg_.hidden);
   fn_ = w.raw_matrix({at + "hc_" + site + "_fn", raw + "hc_" + site + "_fn"}, (2 + m) * m,
-                     m * cfg_.hidden);
+                     m * cfg_.hidden, false);
   base_ = w.vector({at + "hc_" + site + "_base", raw + "hc_" + site + "_base"}, (2 + m) * m);
   scale_ = w.vector({at + "hc_" + site + "_scale", raw + "hc_" + site + "_scale"}, 3);
 }

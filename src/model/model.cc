@@ -35,20 +35,16 @@ struct Model::Impl {
 };
 
 void Model::Impl::load(WeightLoader& w, bool draft_layer) {
+  const bool tied = config.tied_embeddings && !w.has("lm_head.weight") && !w.has("head.weight");
   embedding = w.raw_matrix({"model.embed_tokens.weight", "model.embed.weight", "embed.weight"},
-                           config.vocab, config.hidden);
+                           config.vocab, config.hidden, tied);
   LoadContext context{config, w, ropes, kv, step_tokens_max};
   for (int64_t i = 0; i < config.layers; ++i) layers.push_back(std::make_unique<Layer>(context, i));
   final_norm = std::make_unique<FinalNorm>(
       context, std::vector<std::string>{"model.norm.weight", "norm.weight"},
       std::vector<std::string>{"model.hc_head.hc_", "model.hc_head_", "hc_head_"});
   if (draft_layer && DraftLayer::is_there(context)) draft = std::make_unique<DraftLayer>(context);
-  const bool own_head = w.has("lm_head.weight") || w.has("head.weight");
-  if (config.tied_embeddings && !own_head) {
-    head = embedding;
-  } else {
-    head = w.matrix({"lm_head", "head"}, config.vocab, config.hidden);
-  }
+  head = tied ? embedding : w.matrix({"lm_head", "head"}, config.vocab, config.hidden);
 }
 
 void Model::Impl::make_rope_tables(const kernels::StepView& step) {

@@ -73,6 +73,7 @@ struct Divergence {
 struct PlacedModel {
   Model& model;
   kernels::Device& device;
+  DType kv_dtype = DType::f32;  ///< of its cache
 };
 
 /// Compares `other` to `source` over pieces of text of up to `tokens_max` tokens, each from its

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "format/weight_scale.h"
 #include "tensor/float_types.h"
 
 namespace hadal::model {
@@ -55,37 +56,27 @@ bool WeightLoader::shape_is(const format::CheckpointTensor& t, int64_t n, int64_
   return false;
 }
 
-bool WeightLoader::add_scale(const format::CheckpointTensor& t, WeightView& weight) {
-  const std::string stem = t.name.substr(0, t.name.size() - std::string_view(".weight").size());
-  const auto* scale =
-      find({stem + ".weight_scale_inv", stem + ".scale", stem + ".weight_scale"}, true);
-  if (scale == nullptr) return false;
-  const bool fp4 = weight.data.dtype == DType::f4_e2m1;
-  weight.scale_rows = static_cast<int>(fp4 ? 1 : block_rows_);
-  weight.scale_cols = static_cast<int>(fp4 ? 32 : block_cols_);
-  const DType s = scale->view.dtype;
-  if (s != DType::f32 && s != DType::bf16 && s != DType::f8_e8m0) {
-    problems_.push_back("scale '" + scale->name + "' has dtype " + std::string(dtype_name(s)));
-    return false;
-  }
-  const int64_t rows = (weight.n() + weight.scale_rows - 1) / weight.scale_rows;
-  const int64_t cols = (weight.k() + weight.scale_cols - 1) / weight.scale_cols;
-  if (!shape_is(*scale, rows, cols)) return false;
-  weight.scale = scale->view;
-  return true;
-}
-
-WeightView WeightLoader::load_matrix(Names names, int64_t n, int64_t k, bool required,
-                                     bool with_scale) {
-  const auto* t = find(names, required);
+WeightView WeightLoader::load_matrix(Names names, int64_t n, int64_t k, const How& how) {
+  const auto* t = find(names, true);
   if (t == nullptr || !shape_is(*t, n, k)) return {};
-  WeightView weight{.data = t->view.reshaped({n, k}), .scale = {}};
-  const DType dtype = weight.data.dtype;
-  if ((dtype == DType::f8_e4m3 || dtype == DType::f4_e2m1) &&
-      !(with_scale && add_scale(*t, weight))) {
-    if (!with_scale) problems_.push_back("tensor '" + t->name + "' is FP8 or FP4 without scales");
+  auto scaled = format::with_scale(checkpoint_, *t, block_rows_, block_cols_);
+  if (!scaled) {
+    problems_.push_back("tensor '" + t->name + "': " + scaled.error().message);
     return {};
   }
+  WeightView weight = scaled->view;
+  weight.data = weight.data.reshaped({n, k});
+  if (!weight.scale.empty()) {
+    if (!how.may_scale) {
+      problems_.push_back("tensor '" + t->name + "' is " +
+                          std::string(dtype_name(weight.data.dtype)) +
+                          " where scales are not known");
+      return {};
+    }
+    used_.insert(scaled->scale_name);
+  }
+  if (how.product) weight.name = t->name;
+  weight.mapped = t->mapped;
   auto imported = device_.import_weight(weight);
   if (!imported) {
     problems_.push_back("tensor '" + t->name + "': " + imported.error().message);
@@ -99,15 +90,11 @@ WeightView WeightLoader::load_matrix(Names names, int64_t n, int64_t k, bool req
 WeightView WeightLoader::matrix(Names names, int64_t n, int64_t k) {
   std::vector<std::string> full;
   for (const std::string& name : names) full.push_back(name + ".weight");
-  return load_matrix(full, n, k, true, true);
+  return load_matrix(full, n, k, {});
 }
 
-WeightView WeightLoader::raw_matrix(Names names, int64_t n, int64_t k) {
-  return load_matrix(names, n, k, true, false);
-}
-
-WeightView WeightLoader::optional_matrix(Names names, int64_t n, int64_t k) {
-  return load_matrix(names, n, k, false, true);
+WeightView WeightLoader::raw_matrix(Names names, int64_t n, int64_t k, bool product) {
+  return load_matrix(names, n, k, {.may_scale = false, .product = product});
 }
 
 std::byte* WeightLoader::upload(const void* host, size_t bytes) {

@@ -32,10 +32,9 @@ class WeightLoader {
   /// A matrix [n, k] named `<name>.weight`, with `<name>.weight_scale_inv` or `<name>.scale` for
   /// FP8 and FP4.
   WeightView matrix(Names names, int64_t n, int64_t k);
-  /// A matrix under its full tensor name, without companion scales.
-  WeightView raw_matrix(Names names, int64_t n, int64_t k);
-  /// The same, or empty when no spelling exists.
-  WeightView optional_matrix(Names names, int64_t n, int64_t k);
+  /// A matrix under its full tensor name, without companion scales. `product`: it is multiplied as
+  /// a whole; of others only rows are read.
+  WeightView raw_matrix(Names names, int64_t n, int64_t k, bool product);
   /// A vector of n elements under its full tensor name ("...norm.weight"), as f32 on the device.
   const float* vector(Names names, int64_t n);
   const float* optional_vector(Names names, int64_t n);
@@ -76,8 +75,11 @@ class WeightLoader {
  private:
   const format::CheckpointTensor* find(Names names, bool required);
   bool shape_is(const format::CheckpointTensor& t, int64_t n, int64_t k);
-  bool add_scale(const format::CheckpointTensor& t, WeightView& weight);
-  WeightView load_matrix(Names names, int64_t n, int64_t k, bool required, bool with_scale);
+  struct How {
+    bool may_scale = true;
+    bool product = true;
+  };
+  WeightView load_matrix(Names names, int64_t n, int64_t k, const How& how);
   const float* load_vector(Names names, int64_t n, bool required);
   void import_experts(ExpertWeights& experts);
   std::byte* upload(const void* host, size_t bytes);

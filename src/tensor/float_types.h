@@ -63,6 +63,19 @@ inline float e4m3_to_f32(uint8_t v) {
   return (v & 0x80) != 0 ? -out : out;
 }
 
+/// The nearest e4m3, ties to even; beyond 448 it stays at 448.
+inline uint8_t f32_to_e4m3(float v) {
+  const auto sign = static_cast<uint8_t>(std::bit_cast<uint32_t>(v) >> 24 & 0x80);
+  if (std::isnan(v)) return sign | 0x7F;
+  const float magnitude = std::fmin(std::fabs(v), 448.0f);
+  // Below 2^-6 codes count steps of 2^-9, which is what a float near 2^14 does.
+  if (magnitude < 0x1p-6f)
+    return sign | static_cast<uint8_t>(std::bit_cast<uint32_t>(magnitude + 0x1p14f));
+  // Above, the exponent and the upper three bits of the mantissa are e4m3's, but for the bias.
+  const auto bits = std::bit_cast<uint32_t>(magnitude);
+  return sign | static_cast<uint8_t>(((bits + 0x7FFFF + (bits >> 20 & 1)) >> 20) - (120 << 3));
+}
+
 /// 2^(v - 127); 255 is NaN.
 inline float e8m0_to_f32(uint8_t v) {
   if (v == 255) return std::numeric_limits<float>::quiet_NaN();

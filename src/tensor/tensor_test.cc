@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tensor/dtype.h"
+#include "tensor/float_types.h"
 #include "tensor/tensor_view.h"
 
 namespace hadal {
@@ -19,6 +22,24 @@ TEST(DTypeTest, StorageBytesRefusesPartialBlocksAndOverflow) {
   EXPECT_EQ(*storage_bytes(DType::f4_e2m1, 3, 10), 15u);
   EXPECT_EQ(storage_bytes(DType::q4_k, 1, 128).error().code, ErrorCode::invalid_argument);
   EXPECT_EQ(storage_bytes(DType::f32, 1ull << 40, 1ull << 40).error().code, ErrorCode::too_large);
+}
+
+TEST(FloatTypesTest, E4m3RoundsToTheNearest) {
+  for (int code = 0; code < 127; ++code) {
+    const float value = e4m3_to_f32(static_cast<uint8_t>(code));
+    EXPECT_EQ(f32_to_e4m3(value), code);
+    EXPECT_EQ(f32_to_e4m3(-value), code | 128);
+    if (code == 126) break;
+    const float next = e4m3_to_f32(static_cast<uint8_t>(code + 1));
+    const float middle = (value + next) / 2;
+    EXPECT_EQ(f32_to_e4m3(middle), code % 2 == 0 ? code : code + 1) << "ties to even";
+    EXPECT_EQ(f32_to_e4m3(std::nextafter(middle, 0.0f)), code);
+    EXPECT_EQ(f32_to_e4m3(std::nextafter(middle, 500.0f)), code + 1);
+  }
+  EXPECT_EQ(f32_to_e4m3(449), 126);
+  EXPECT_EQ(f32_to_e4m3(-1e30f), 126 | 128);
+  EXPECT_EQ(f32_to_e4m3(1e-30f), 0);
+  EXPECT_TRUE(std::isnan(e4m3_to_f32(f32_to_e4m3(std::nanf("")))));
 }
 
 TEST(ShapeTest, RowsAndColumns) {

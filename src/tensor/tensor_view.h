@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <string_view>
 
 #include "base/check.h"
 #include "tensor/dtype.h"
@@ -80,15 +81,17 @@ struct BasicTensorView {
 using TensorView = BasicTensorView<std::byte>;
 using ConstTensorView = BasicTensorView<const std::byte>;
 
-/// A weight matrix as a checkpoint stores it: [N, K], y = W x. FP8 and FP4 come with one scale per
-/// block of `scale_rows` x `scale_cols` weights: w[n][k] = data[n][k] * scale[n / scale_rows][k /
-/// scale_cols]. Shapes: data [N, K]; scale [ceil(N / scale_rows), ceil(K / scale_cols)], f32, bf16
-/// or f8_e8m0.
+/// A weight matrix as a checkpoint stores it: [N, K], y = W x. FP8, FP4 and i8 come with one scale
+/// per block of `scale_rows` x `scale_cols` weights: w[n][k] = data[n][k] * scale[n / scale_rows][k
+/// / scale_cols]. Shapes: data [N, K]; scale [ceil(N / scale_rows), ceil(K / scale_cols)], f32,
+/// bf16, f16 or f8_e8m0.
 struct WeightView {
   ConstTensorView data;
   ConstTensorView scale;  ///< empty when the dtype carries its own scales or needs none
   int scale_rows = 0;
   int scale_cols = 0;
+  std::string_view name;  ///< of the tensor, where products use it; empty: nobody asks for it
+  bool mapped = false;    ///< `data` lies in a mapped file: its pages may go, and come back
 
   bool empty() const { return data.empty(); }
   int64_t n() const { return data.shape.rows(); }

@@ -18,5 +18,6 @@ void fill_random(DType dtype, float deviation, uint64_t stream, std::span<std::b
 /// Root mean squares of the numbers that fill_random makes before scaling.
 inline constexpr float kFp8Deviation = 7.04f;
 inline constexpr float kFp4Deviation = 2.93f;
+inline constexpr float kInt8Deviation = 73.9f;  ///< of uniform signed bytes
 
 }  // namespace hadal::format

@@ -20,8 +20,8 @@ void CpuOps::attention(const AttentionArgs& a, const StepView& step) {
   const int64_t dim = a.k.width / a.kv_heads;
   const int64_t v_dim = a.v.width / a.kv_heads;
   const int64_t group = a.heads / a.kv_heads;
-  const int64_t k_bytes = dim * dtype_info(a.k.dtype).block_bytes;
-  const int64_t v_bytes = v_dim * dtype_info(a.v.dtype).block_bytes;
+  const int64_t k_bytes = kv_bytes(a.k.dtype, dim);
+  const int64_t v_bytes = kv_bytes(a.v.dtype, v_dim);
   token_runs(step, std::max<int64_t>(1, kBlockQueries / group));
   const auto run_of = [&](int64_t b) { return runs_[static_cast<size_t>(b / a.kv_heads)]; };
   const auto q_at = [&](const Mat& m, int64_t b, int64_t i, int64_t width) {

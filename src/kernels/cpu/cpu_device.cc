@@ -28,7 +28,8 @@ class CpuDevice final : public Device {
 
   Result<WeightView> import_weight(const WeightView& host) override {
     const DType d = host.data.dtype;
-    if (d == DType::i8 || d == DType::u8 || d == DType::i16 || d == DType::i32 || d == DType::i64) {
+    if ((d == DType::i8 && host.scale.empty()) || d == DType::u8 || d == DType::i16 ||
+        d == DType::i32 || d == DType::i64) {
       return unsupported("dtype " + std::string(dtype_name(d)) + " is not a weight type");
     }
     pack_later(host);
@@ -50,6 +51,7 @@ class CpuDevice final : public Device {
     std::memcpy(host, device, bytes);
   }
   Ops& ops() override { return ops_; }
+  PackedWeights* packed_weights() override { return weights_.packs() ? &weights_ : nullptr; }
 
  private:
   void pack_later(const WeightView& w) {

@@ -48,6 +48,7 @@ CpuOps::Input CpuOps::Input::rows(int64_t begin, int64_t count) const {
     part.x = Mat{nullptr, DType::f32, count, k, k};
   }
   if (blocks != nullptr) part.blocks = blocks + begin * (k / 32) * kGroupBlockBytes;
+  if (whole != nullptr) part.whole = whole + begin * (k / 32) * kGroupBlockBytes;
   if (columns != nullptr) part.columns = columns + begin * k;
   if (q != nullptr) {
     part.q = q + begin * k;
@@ -67,7 +68,8 @@ bool CpuOps::few(int64_t tokens) const {
 void CpuOps::want(Forms& forms, const WeightView& w, const PackedWeight* packed,
                   int64_t tokens) const {
   if (packed != nullptr) {
-    (is_block_type(packed->dtype) ? forms.blocks : forms.columns) = true;
+    const bool blocks = is_block_type(packed->dtype);
+    (packed->dtype == DType::i8 ? forms.whole : blocks ? forms.blocks : forms.columns) = true;
   } else {
     forms.plain = true;
     if (w.data.dtype == DType::q8_0 && few(tokens) && !exact_) forms.rows_q8 = true;
@@ -87,9 +89,11 @@ CpuOps::Input CpuOps::prepare(const Forms& forms, Mat x, const int32_t* source,
     }
   }
   std::byte* blocks = nullptr;
+  std::byte* whole = nullptr;
   float* columns = nullptr;
-  if (forms.blocks)
-    in.blocks = blocks = grown(m.blocks, rows * (k / 32) * kGroupBlockBytes + kGroupSlack);
+  const int64_t block_bytes = rows * (k / 32) * kGroupBlockBytes + kGroupSlack;
+  if (forms.blocks) in.blocks = blocks = grown(m.blocks, block_bytes);
+  if (forms.whole) in.whole = whole = grown(m.whole, block_bytes);
   if (forms.columns) in.columns = columns = grown(m.columns, rows * k + kGroupTokens);
   if (forms.rows_q8) {
     in.q = grown(m.q, rows * k);
@@ -100,7 +104,7 @@ CpuOps::Input CpuOps::prepare(const Forms& forms, Mat x, const int32_t* source,
                      row_of(in.x, t), k);
     }
   }
-  if (blocks == nullptr && columns == nullptr) return in;
+  if (blocks == nullptr && whole == nullptr && columns == nullptr) return in;
   // A piece is one segment, or for a single one a group of tokens.
   const bool single = segments.size() == 2;
   const auto pieces =
@@ -113,9 +117,11 @@ CpuOps::Input CpuOps::prepare(const Forms& forms, Mat x, const int32_t* source,
       const int64_t to = single ? std::min(rows, from + kGroupTokens) : segments[at + 1];
       for (int64_t r = from; r < to; r += kGroupTokens) {
         const int64_t g = std::min<int64_t>(kGroupTokens, to - r);
-        for (int64_t t = 0; t < g && blocks != nullptr; ++t) {
-          t_.quantize_token(blocks + r * (k / 32) * kGroupBlockBytes, g, t,
-                            row_of(x, source != nullptr ? source[r + t] : r + t), k);
+        for (int64_t t = 0; t < g; ++t) {
+          const float* row = row_of(x, source != nullptr ? source[r + t] : r + t);
+          const int64_t at_bytes = r * (k / 32) * kGroupBlockBytes;
+          if (blocks != nullptr) t_.quantize_token(blocks + at_bytes, g, t, row, k);
+          if (whole != nullptr) t_.quantize_whole_token(whole + at_bytes, g, t, row, k);
         }
         if (columns != nullptr) transpose(columns + r * k, x, source, r, g);
       }
@@ -183,12 +189,12 @@ void CpuOps::stored_rows(const Mat& out, const WeightView& w, const Input& in, i
 void CpuOps::packed_tiles(const Mat& out, const PackedWeight& w, const Input& in, int64_t begin,
                           int64_t end) {
   const int64_t tokens = in.x.rows;
-  const bool in_blocks = is_block_type(w.dtype);
+  const std::byte* blocks = w.dtype == DType::i8 ? in.whole : in.blocks;
   float spare[kTileRows * kGroupTokens];
   const auto tile = [&](float* to, int64_t ldo, int64_t i, int64_t t0, int64_t g) {
-    if (in_blocks) {
+    if (is_block_type(w.dtype)) {
       t_.packed_q8(to, ldo, w, w.tiles + i * w.tile_bytes,
-                   in.blocks + t0 * (w.k / 32) * kGroupBlockBytes, g);
+                   blocks + t0 * (w.k / 32) * kGroupBlockBytes, g);
     } else {
       t_.packed_f32(to, ldo, w, w.tiles + i * w.tile_bytes, in.columns + t0 * w.k, g);
     }

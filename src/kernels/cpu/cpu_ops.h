@@ -72,6 +72,7 @@ class CpuOps final : public Ops {
   struct Input {
     Mat x;
     const std::byte* blocks = nullptr;  ///< groups of 16 tokens in 8-bit blocks, see packed.h
+    const std::byte* whole = nullptr;   ///< the same with one scale a token
     const float* columns = nullptr;     ///< groups of 16 tokens, [k][g] each
     const int8_t* q = nullptr;          ///< [T, k] 8-bit blocks for weights as they are stored
     const float* scale = nullptr;
@@ -82,7 +83,7 @@ class CpuOps final : public Ops {
   };
   /// The memory behind an Input's forms; keeps its size.
   struct InputMemory {
-    std::vector<std::byte> blocks;
+    std::vector<std::byte> blocks, whole;
     std::vector<float> columns;
     std::vector<int8_t> q;
     std::vector<float> scale;
@@ -91,6 +92,7 @@ class CpuOps final : public Ops {
   /// Which forms a product wants.
   struct Forms {
     bool blocks = false;
+    bool whole = false;
     bool columns = false;
     bool rows_q8 = false;
     bool plain = false;
@@ -171,6 +173,12 @@ inline float* row_of(const Mat& m, int64_t i) {
   return reinterpret_cast<float*>(m.data) + i * m.stride;
 }
 
+/// Bytes of `n` columns of a cached row, whole blocks.
+inline int64_t kv_bytes(DType dtype, int64_t n) {
+  const DTypeInfo& info = dtype_info(dtype);
+  return n / info.block_elems * info.block_bytes;
+}
+
 /// Where row r of a step's sequence lies in its stream.
 inline int64_t kv_row(const KvView& kv, const StepView& step, int64_t sequence, int64_t r) {
   if (kv.ring_rows > 0) return step.slots[sequence] * kv.ring_rows + r % kv.ring_rows;
@@ -179,7 +187,7 @@ inline int64_t kv_row(const KvView& kv, const StepView& step, int64_t sequence, 
 }
 
 inline std::byte* kv_address(const KvView& kv, const StepView& step, int64_t sequence, int64_t r) {
-  return kv.data + kv_row(kv, step, sequence, r) * kv.width * dtype_info(kv.dtype).block_bytes;
+  return kv.data + kv_row(kv, step, sequence, r) * kv_bytes(kv.dtype, kv.width);
 }
 
 }  // namespace hadal::kernels::cpu

@@ -16,9 +16,10 @@
 namespace hadal::kernels {
 namespace {
 
-constexpr DType kDTypes[] = {DType::q8_0,    DType::q4_0,   DType::q4_k,  DType::q5_k,
-                             DType::q6_k,    DType::iq4_nl, DType::mxfp4, DType::f4_e2m1,
-                             DType::f8_e4m3, DType::bf16,   DType::f16,   DType::f32};
+constexpr DType kDTypes[] = {DType::i8,      DType::q8_0,    DType::q4_0,   DType::q4_k,
+                             DType::q5_k,    DType::q6_k,    DType::iq4_nl, DType::mxfp4,
+                             DType::f4_e2m1, DType::f8_e4m3, DType::bf16,   DType::f16,
+                             DType::f32};
 
 double read_gb_per_s() {
   static const double v = measure_read_gb_per_s(0);
@@ -36,9 +37,10 @@ class Weights {
     Rng rng(1);
     // Any bytes but large ones: no NaN, and no scale that overflows.
     for (std::byte& b : data_) b = static_cast<std::byte>(rng.next_u64() & 0x3B);
-    const bool scaled = dtype == DType::f8_e4m3 || dtype == DType::f4_e2m1;
-    const int rows = dtype == DType::f4_e2m1 ? 1 : 128;
-    const int cols = dtype == DType::f4_e2m1 ? 32 : 128;
+    const bool scaled = dtype == DType::f8_e4m3 || dtype == DType::f4_e2m1 || dtype == DType::i8;
+    const bool per_row = dtype == DType::i8;
+    const int rows = dtype == DType::f4_e2m1 || per_row ? 1 : 128;
+    const int cols = dtype == DType::f4_e2m1 ? 32 : per_row ? static_cast<int>(k) : 128;
     scale_.assign(static_cast<size_t>(n * k), std::byte{120});
     for (int64_t i = 0; i < count; ++i) {
       WeightView w{.data = {data_.data() + i * bytes, dtype, {n, k}}};

@@ -1,6 +1,7 @@
 #include "kernels/cpu/memory.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdint>
 
@@ -38,6 +39,13 @@ Result<Buffer> map_memory(size_t bytes) {
     madvise(data, n, MADV_HUGEPAGE);
   }
   return Buffer(data, n, unmap, nullptr);
+}
+
+void give_back_pages(const std::byte* data, size_t bytes) {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
+  const auto end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 }  // namespace hadal::kernels::cpu

@@ -9,4 +9,8 @@ namespace hadal::kernels::cpu {
 /// the system has them. It is backed once it is touched. Errors: resource_exhausted.
 Result<Buffer> map_memory(size_t bytes);
 
+/// Takes the whole pages of a mapped file out of this process; they come back when they are read.
+/// Never for other memory: it would be lost.
+void give_back_pages(const std::byte* data, size_t bytes);
+
 }  // namespace hadal::kernels::cpu

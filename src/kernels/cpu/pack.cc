@@ -35,6 +35,7 @@ Unit unit_of(DType dtype) {
     case DType::f32: return {1, kVector};
     case DType::bf16: return {2, kVector};
     case DType::f16: return {1, kVector / 2};
+    case DType::i8:
     case DType::f8_e4m3: return {4, kVector};
     case DType::q8_0: return {64, 17 * kVector};
     case DType::q4_0:
@@ -143,6 +144,7 @@ void pack_q6_k(std::byte* out, const Rows& rows, int64_t k) {
   }
 }
 
+// Eight-bit numbers whose scales stand behind them. An i8 tile has one per row.
 void pack_f8(std::byte* out, const Rows& rows, const WeightView& w, int64_t first, int64_t k) {
   words(out, rows, 0, k / 4);
   std::byte* scales = out + k / 4 * kVector;
@@ -160,10 +162,10 @@ float weight_scale(const WeightView& w, int64_t n, int64_t block) {
   const int64_t at = n / w.scale_rows * w.scale.shape.cols() + block;
   if (w.scale.dtype == DType::f8_e8m0)
     return e8m0_to_f32(std::to_integer<uint8_t>(w.scale.data[at]));
-  if (w.scale.dtype == DType::bf16) {
+  if (w.scale.dtype == DType::bf16 || w.scale.dtype == DType::f16) {
     uint16_t half = 0;
     std::memcpy(&half, w.scale.data + at * 2, 2);
-    return bf16_to_f32(half);
+    return w.scale.dtype == DType::f16 ? f16_to_f32(half) : bf16_to_f32(half);
   }
   float v = 0;
   std::memcpy(&v, w.scale.data + at * 4, 4);
@@ -175,14 +177,17 @@ PackedWeight packed_layout(const WeightView& w) {
   const Unit unit = unit_of(p.dtype);
   const bool f4 = p.dtype == DType::f4_e2m1;
   const bool f8 = p.dtype == DType::f8_e4m3;
+  const bool i8 = p.dtype == DType::i8;
   if (unit.k == 0 || p.n == 0 || p.k == 0) return p;
-  if (unit.k <= 4 ? p.k % unit.k != 0 : p.k % 32 != 0) return p;
-  if (w.scale.empty() ? f4 || f8 : !(f4 || f8)) return p;
+  if (unit.k <= 4 && !i8 ? p.k % unit.k != 0 : p.k % 32 != 0) return p;
+  if (w.scale.empty() ? f4 || f8 || i8 : !(f4 || f8 || i8)) return p;
   if (f4 && (w.scale.dtype != DType::f8_e8m0 || w.scale_rows != 1 || w.scale_cols != 32)) return p;
   if (f8 && w.scale_cols % 4 != 0) return p;
-  p.scale_cols = f8 ? w.scale_cols : 0;
+  // A row's sum is one integer: its scale must be one, and the sum must fit.
+  if (i8 && (w.scale_cols < p.k || p.k > kInt8RowMax)) return p;
+  p.scale_cols = f8 || i8 ? w.scale_cols : 0;
   p.tile_bytes = ceil_div(p.k, unit.k) * unit.bytes;
-  if (f8) p.tile_bytes += ceil_div(p.k, w.scale_cols) * kVector;
+  if (f8 || i8) p.tile_bytes += ceil_div(p.k, w.scale_cols) * kVector;
   p.tile_bytes = round_up(p.tile_bytes, kVector);
   return p;
 }
@@ -200,6 +205,7 @@ void pack_tile(std::byte* out, const PackedWeight& p, const WeightView& w, int64
     case DType::f16:
       for (int64_t c = 0; c < p.k; ++c) halves(out + c * 32, rows, c * 2);
       break;
+    case DType::i8:
     case DType::f8_e4m3: pack_f8(out, rows, w, first, p.k); break;
     case DType::q8_0: pack_q8_0(out, rows, p.k); break;
     case DType::q4_0:

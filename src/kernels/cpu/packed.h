@@ -14,6 +14,7 @@
 //   bf16     2                                                   1 (pairs k, k + 1)
 //   f16      1                                                   half of one: 16 halves
 //   f8_e4m3  4                                                   1; at the end f32 [block][16]
+//   i8       4                                                   1; at the end f32 [16]
 //   q8_0     64        2 x 16 f16                                2 x 8
 //   q4_0     64        2 x 16 f16                                2 x 4 (low: k < 16, high: rest)
 //   iq4_nl   64        as q4_0                                   as q4_0
@@ -32,6 +33,10 @@
 namespace hadal::kernels::cpu {
 
 inline constexpr int kTileRows = 16;
+/// The name of this order: kept copies bear it. Change it with the table above.
+inline constexpr const char* kPackedLayout = "rows16-1";
+/// The longest row of i8: (128 + 127) * 127 * k stays below 2^31.
+inline constexpr int64_t kInt8RowMax = 65536;
 
 /// A matrix [n, k] as tiles of 16 rows; the last is filled up with zeros.
 struct PackedWeight {
@@ -40,7 +45,7 @@ struct PackedWeight {
   int64_t n = 0;
   int64_t k = 0;
   int64_t tile_bytes = 0;
-  int64_t scale_cols = 0;  ///< f8_e4m3: columns that share a scale
+  int64_t scale_cols = 0;  ///< f8_e4m3, i8: columns that share a scale
 };
 
 /// Activations of up to 16 tokens, G in number, as the products with packed blocked weights read
@@ -48,6 +53,8 @@ struct PackedWeight {
 /// sum of q; sum f32 [G], scale * sum of q; and the same sum for either half of the block, f32
 /// [2][G]. x ~ scale * q: the error of a product is at most 1/254 of the block's largest activation
 /// times the sum of its weights' magnitudes.
+/// For i8 weights, whose rows have one scale, so has a token: all its blocks repeat it, and block
+/// 0's bias is that of the whole row.
 inline constexpr int kGroupTokens = 16;
 inline constexpr int64_t kGroupBlockBytes = 52;  ///< per token
 /// Readers may touch this much behind a group.

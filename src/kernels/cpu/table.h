@@ -55,17 +55,16 @@ struct Table {
   /// out = silu(min(gate, limit)) * clamp(up, -limit, limit); limit 0: no clamps.
   void (*swiglu)(float* out, const float* gate, const float* up, float limit, int64_t n);
 
-  /// The same as dot and axpy with a cached row of f32, f16 or bf16.
-  float (*dot_kv)(const float* a, DType dtype, const std::byte* row, int64_t n);
-  void (*axpy_kv)(float* y, float a, DType dtype, const std::byte* row, int64_t n);
-  /// Stores a row as f32, f16 or bf16.
+  /// Stores a row of the cache as f32, f16, bf16, f8_e4m3 (numbers beyond 448 as 448), or q8_0 (n
+  /// whole blocks).
   void (*store_kv)(std::byte* row, DType dtype, const float* x, int64_t n);
 
   // Products with packed weights (packed.h); null in a table that reads weights only as they are
   // stored. x holds a group of g <= 16 tokens, out[t * ldo + r] = row r of the tile . token t for
   // all 16 rows.
 
-  /// For blocked types. x: the group in 8-bit blocks, made by quantize_token; w.k whole blocks.
+  /// For blocked types. x: the group in 8-bit blocks, made by quantize_token, for i8 by
+  /// quantize_whole_token; w.k whole blocks.
   void (*packed_q8)(float* out, int64_t ldo, const PackedWeight& w, const std::byte* tile,
                     const std::byte* x, int64_t g);
   /// For f32, f16, bf16, f8_e4m3. x [k][g], and kGroupTokens floats behind it that may be read.
@@ -74,6 +73,8 @@ struct Table {
   /// Writes token t of a group of g (k / 32 * g * kGroupBlockBytes bytes, and kGroupSlack behind
   /// it).
   void (*quantize_token)(std::byte* group, int64_t g, int64_t t, const float* x, int64_t k);
+  /// The same with one scale for the whole token, for i8 weights.
+  void (*quantize_whole_token)(std::byte* group, int64_t g, int64_t t, const float* x, int64_t k);
 };
 
 const Table& ref_table();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/machine.h"
 #include "base/units.h"
 #include "kernels/cpu/memory.h"
@@ -12,6 +13,10 @@ namespace {
 
 constexpr size_t kChunkBytes = 256 * kMiB;  // address space; memory is backed as it is written
 constexpr int64_t kRowsMin = 8;             // fewer would waste most of a tile
+// What a thread packs at a time, and then gives back of the mapping.
+constexpr int64_t kPieceBytes = 1 << 20;
+
+int64_t tiles_of(const PackedWeight& p) { return ceil_div(p.n, kTileRows); }
 
 }  // namespace
 
@@ -27,7 +32,8 @@ void WeightStore::import(const WeightView& w) {
     entries_.erase(w.data.data);
     return;
   }
-  entries_.insert_or_assign(w.data.data, Entry{layout});
+  entries_.insert_or_assign(w.data.data, Entry{layout, w});
+  if (!w.name.empty()) names_.insert_or_assign(std::string(w.name), w.data.data);
 }
 
 const PackedWeight* WeightStore::find(const WeightView& w) {
@@ -36,7 +42,7 @@ const PackedWeight* WeightStore::find(const WeightView& w) {
   Entry& entry = it->second;
   if (entry.packed.dtype != w.data.dtype || entry.packed.n != w.n() || entry.packed.k != w.k())
     return nullptr;
-  if (!entry.tried) pack(entry, w);
+  if (!entry.tried) pack(entry);
   return entry.packed.tiles != nullptr ? &entry.packed : nullptr;
 }
 
@@ -57,17 +63,55 @@ std::byte* WeightStore::take(size_t bytes) {
   return out;
 }
 
-void WeightStore::pack(Entry& entry, const WeightView& w) {
+void WeightStore::pack(Entry& entry) {
   entry.tried = true;
-  PackedWeight& p = entry.packed;
-  const int64_t tiles = ceil_div(p.n, kTileRows);
-  std::byte* out = take(static_cast<size_t>(tiles * p.tile_bytes));
+  const auto bytes = static_cast<size_t>(tiles_of(entry.packed) * entry.packed.tile_bytes);
+  std::byte* out = take(bytes);
   if (out == nullptr) return;
-  const int64_t grain = std::max<int64_t>(1, (1 << 18) / p.tile_bytes);
-  pool_.run(tiles, grain, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) pack_tile(out + i * p.tile_bytes, p, w, i);
+  pack_tiles(entry, 0, {out, bytes});
+  entry.packed.tiles = out;
+}
+
+void WeightStore::pack_tiles(const Entry& entry, int64_t first, std::span<std::byte> out) {
+  const PackedWeight& p = entry.packed;
+  const WeightView& w = entry.stored;
+  const int64_t count = static_cast<int64_t>(out.size()) / p.tile_bytes;
+  const int64_t grain = std::max<int64_t>(1, kPieceBytes / p.tile_bytes);
+  pool_.run(count, grain, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) pack_tile(out.data() + i * p.tile_bytes, p, w, first + i);
+    if (!w.mapped) return;
+    const int64_t row = (first + begin) * kTileRows;
+    const int64_t rows = std::min((end - begin) * kTileRows, p.n - row);
+    give_back_pages(w.data.data + row * w.data.row_bytes(),
+                    static_cast<size_t>(rows * w.data.row_bytes()));
   });
-  p.tiles = out;
+}
+
+WeightStore::Entry& WeightStore::named(const std::string& name) {
+  const auto it = names_.find(name);
+  CHECK(it != names_.end());
+  return entries_.at(it->second);
+}
+
+std::vector<PackedWeights::Form> WeightStore::forms() const {
+  std::vector<Form> out;
+  for (const auto& [name, key] : names_) {
+    const auto it = entries_.find(key);
+    // A name may have lost its entry to another import of the same bytes.
+    if (it == entries_.end() || it->second.stored.name != name) continue;
+    out.push_back({name, tiles_of(it->second.packed), it->second.packed.tile_bytes});
+  }
+  return out;
+}
+
+void WeightStore::pack(const std::string& name, int64_t first, std::span<std::byte> out) {
+  pack_tiles(named(name), first, out);
+}
+
+void WeightStore::adopt(const std::string& name, const std::byte* tiles) {
+  Entry& entry = named(name);
+  entry.tried = true;
+  entry.packed.tiles = tiles;
 }
 
 }  // namespace hadal::kernels::cpu

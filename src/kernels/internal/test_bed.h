@@ -135,7 +135,8 @@ class Bed : public ::testing::TestWithParam<Variant> {
     }
   }
 
-  /// A random weight. FP8 gets scales per scale_rows x scale_cols, FP4 per 32.
+  /// A random weight. FP8 gets scales per scale_rows x scale_cols, FP4 per 32,
+  /// i8 per row.
   static std::unique_ptr<TestWeight> weight(DType dtype, int64_t n, int64_t k, uint64_t seed,
                                             DType scale_dtype = DType::f32, int scale_rows = 128,
                                             int scale_cols = 128);
@@ -159,10 +160,10 @@ inline float store_scale(std::byte* to, DType dtype, double v) {
     *to = static_cast<std::byte>(e + 127);
     return std::ldexp(1.0f, e);
   }
-  if (dtype == DType::bf16) {
-    const uint16_t half = f32_to_bf16(f);
+  if (dtype == DType::bf16 || dtype == DType::f16) {
+    const uint16_t half = dtype == DType::f16 ? f32_to_f16(f) : f32_to_bf16(f);
     std::memcpy(to, &half, 2);
-    return bf16_to_f32(half);
+    return dtype == DType::f16 ? f16_to_f32(half) : bf16_to_f32(half);
   }
   std::memcpy(to, &f, 4);
   return f;
@@ -174,7 +175,7 @@ inline std::unique_ptr<TestWeight> Bed::weight(DType dtype, int64_t n, int64_t k
   Normal random(seed);
   const DTypeInfo& info = dtype_info(dtype);
   w->data.resize(static_cast<size_t>(n * k / info.block_elems * info.block_bytes));
-  const bool scaled = dtype == DType::f8_e4m3 || dtype == DType::f4_e2m1;
+  const bool scaled = dtype == DType::f8_e4m3 || dtype == DType::f4_e2m1 || dtype == DType::i8;
   if (scaled) {
     for (std::byte& b : w->data) {
       b = static_cast<std::byte>(random.rng().next_below(256));
@@ -192,9 +193,9 @@ inline std::unique_ptr<TestWeight> Bed::weight(DType dtype, int64_t n, int64_t k
   w->view.data = {w->data.data(), dtype, {n, k}};
   if (!scaled) return w;
 
-  if (dtype == DType::f4_e2m1) {
+  if (dtype == DType::f4_e2m1 || dtype == DType::i8) {
     scale_rows = 1;
-    scale_cols = 32;
+    scale_cols = dtype == DType::i8 ? static_cast<int>(k) : 32;
   }
   const int64_t rows = (n + scale_rows - 1) / scale_rows;
   const int64_t cols = (k + scale_cols - 1) / scale_cols;
@@ -283,11 +284,20 @@ struct TestCache {
   std::vector<Table2> rows;
 };
 
-inline double stored_as(DType dtype, double v) {
-  const auto f = static_cast<float>(v);
-  if (dtype == DType::f16) return f16_to_f32(f32_to_f16(f));
-  if (dtype == DType::bf16) return bf16_to_f32(f32_to_bf16(f));
-  return f;
+/// The numbers that a cached row of `dtype` holds of `row`.
+inline std::vector<float> stored_row(DType dtype, std::vector<float> row) {
+  if (dtype == DType::q8_0) {
+    std::vector<std::byte> blocks(row.size() / 32 * 34);
+    EXPECT_TRUE(format::quantize(dtype, row, blocks));
+    EXPECT_TRUE(format::dequantize(dtype, blocks, row));
+    return row;
+  }
+  for (float& f : row) {
+    if (dtype == DType::f16) f = f16_to_f32(f32_to_f16(f));
+    if (dtype == DType::bf16) f = bf16_to_f32(f32_to_bf16(f));
+    if (dtype == DType::f8_e4m3) f = e4m3_to_f32(f32_to_e4m3(f));
+  }
+  return row;
 }
 
 /// An empty stream; ring_rows 0: growing, one row per tokens_per_row tokens.
@@ -298,7 +308,10 @@ inline TestCache test_cache(const TestStep& step, int64_t width, DType dtype, in
   const auto sequences = static_cast<int64_t>(step.sequences().size());
   const int64_t rows = ring_rows > 0 ? ring_rows * sequences : step.pages() * page_rows;
   // What nobody wrote is NaN: reading it shows.
-  c.data.assign(static_cast<size_t>(rows * width * dtype_info(dtype).block_bytes), std::byte{0xFF});
+  const DTypeInfo& info = dtype_info(dtype);
+  EXPECT_EQ(width % info.block_elems, 0);
+  c.data.assign(static_cast<size_t>(rows * width / info.block_elems * info.block_bytes),
+                std::byte{0xFF});
   c.view = {c.data.data(), dtype, width, page_rows, ring_rows};
   return c;
 }
@@ -312,10 +325,10 @@ void fill_cache(Ops& ops, TestCache& c, const TestStep& step, uint64_t seed, Cou
     c.rows.emplace_back(n, c.view.width);
     std::vector<float> row(static_cast<size_t>(c.view.width));
     for (int64_t r = 0; r < n; ++r) {
-      for (int64_t i = 0; i < c.view.width; ++i) {
-        row[static_cast<size_t>(i)] = static_cast<float>(random.next());
-        c.rows[s].at(r, i) = stored_as(c.view.dtype, row[static_cast<size_t>(i)]);
-      }
+      for (float& v : row) v = static_cast<float>(random.next());
+      const std::vector<float> stored = stored_row(c.view.dtype, row);
+      for (int64_t i = 0; i < c.view.width; ++i)
+        c.rows[s].at(r, i) = stored[static_cast<size_t>(i)];
       StepView one = step.view();
       const auto position = static_cast<int32_t>(r);
       const auto seq = static_cast<int32_t>(s);

@@ -221,12 +221,11 @@ constexpr Table kTable = {
     .exp_sum = Impl::exp_sum,
     .max = Impl::max,
     .swiglu = Impl::swiglu,
-    .dot_kv = Impl::dot_kv,
-    .axpy_kv = Impl::axpy_kv,
     .store_kv = Impl::store_kv,
     .packed_q8 = Packed::packed_q8,
     .packed_f32 = Packed::packed_f32,
     .quantize_token = Packed::quantize_token,
+    .quantize_whole_token = Packed::quantize_whole_token,
 };
 
 }  // namespace

@@ -119,6 +119,7 @@ void plain(float* out, DType dtype, const std::byte* row, int64_t n) {
       case DType::f32: std::memcpy(out + i, row + i * 4, 4); break;
       case DType::f16: out[i] = f16_to_f32(half_at(row, i * 2)); break;
       case DType::bf16: out[i] = bf16_to_f32(half_at(row, i * 2)); break;
+      case DType::i8: out[i] = static_cast<float>(signed_at(row, i)); break;
       case DType::f8_e4m3: out[i] = e4m3_to_f32(byte_at(row, i)); break;
       case DType::f8_e8m0: out[i] = e8m0_to_f32(byte_at(row, i)); break;
       case DType::f4_e2m1: out[i] = e2m1_to_f32(byte_at(row, i / 2) >> (i % 2 * 4) & 15); break;

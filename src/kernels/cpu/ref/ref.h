@@ -23,8 +23,6 @@ void scale(float* out, const float* x, float scale, const float* weight, int64_t
 float exp_sum(float* x, float max, int64_t n);
 float max(const float* x, int64_t n);
 void swiglu(float* out, const float* gate, const float* up, float limit, int64_t n);
-float dot_kv(const float* a, DType dtype, const std::byte* row, int64_t n);
-void axpy_kv(float* y, float a, DType dtype, const std::byte* row, int64_t n);
 void store_kv(std::byte* row, DType dtype, const float* x, int64_t n);
 
 }  // namespace hadal::kernels::cpu::ref

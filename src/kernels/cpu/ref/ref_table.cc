@@ -103,26 +103,33 @@ void swiglu(float* out, const float* gate, const float* up, float limit, int64_t
   }
 }
 
-float dot_kv(const float* a, DType dtype, const std::byte* row, int64_t n) {
-  std::vector<float> values(static_cast<size_t>(n));
-  dequantize(values.data(), dtype, row, n);
-  return dot(a, values.data(), n);
-}
-
-void axpy_kv(float* y, float a, DType dtype, const std::byte* row, int64_t n) {
-  std::vector<float> values(static_cast<size_t>(n));
-  dequantize(values.data(), dtype, row, n);
-  axpy(y, a, values.data(), n);
+// d = the largest of 32 / 127 as f16, q = x / d: as q8_0 weights.
+void store_q8_0(std::byte* block, const float* x) {
+  float largest = 0;
+  for (int i = 0; i < 32; ++i) largest = std::max(largest, std::fabs(x[i]));
+  const uint16_t half = f32_to_f16(largest / 127);
+  const float d = f16_to_f32(half);
+  const float inverse = d > 0 ? 1 / d : 0;
+  std::memcpy(block, &half, 2);
+  for (int i = 0; i < 32; ++i) {
+    const float q =
+        std::isnan(x[i]) ? 0 : std::nearbyint(std::clamp(x[i] * inverse, -127.0f, 127.0f));
+    block[2 + i] = static_cast<std::byte>(static_cast<int8_t>(q));
+  }
 }
 
 void store_kv(std::byte* row, DType dtype, const float* x, int64_t n) {
+  for (int64_t i = 0; i < n && dtype == DType::q8_0; i += 32) store_q8_0(row + i / 32 * 34, x + i);
+  if (dtype == DType::q8_0) return;
   for (int64_t i = 0; i < n; ++i) {
     if (dtype == DType::f32) {
       std::memcpy(row + i * 4, x + i, 4);
-      continue;
+    } else if (dtype == DType::f8_e4m3) {
+      row[i] = static_cast<std::byte>(f32_to_e4m3(x[i]));
+    } else {
+      const uint16_t half = dtype == DType::f16 ? f32_to_f16(x[i]) : f32_to_bf16(x[i]);
+      std::memcpy(row + i * 2, &half, 2);
     }
-    const uint16_t half = dtype == DType::f16 ? f32_to_f16(x[i]) : f32_to_bf16(x[i]);
-    std::memcpy(row + i * 2, &half, 2);
   }
 }
 
@@ -144,8 +151,6 @@ const Table& ref_table() {
       .exp_sum = ref::exp_sum,
       .max = ref::max,
       .swiglu = ref::swiglu,
-      .dot_kv = ref::dot_kv,
-      .axpy_kv = ref::axpy_kv,
       .store_kv = ref::store_kv,
   };
   return kTable;

@@ -2,7 +2,8 @@
 
 // The loops of the x86 tables, written once over a vector type V that each instruction set defines
 // in its own anonymous namespace: every instantiation is therefore local to its file. Includes
-// nothing that could emit shared inline functions.
+// nothing that could emit shared inline functions. Long because one struct holds every loop of the
+// table, so that a table is a list of its members.
 //
 // V: F (a register of kLanes floats), kTokens x kRows (the tile of accumulators that fits the
 // registers), and the static functions used below.
@@ -84,19 +85,48 @@ struct Impl {
   static void axpy(float* y, float a, const float* x, int64_t n) {
     axpy_row<F32>(y, a, reinterpret_cast<const std::byte*>(x), n);
   }
-  static float dot_kv(const float* a, DType dtype, const std::byte* row, int64_t n) {
-    if (dtype == DType::f16) return dot_row<F16>(a, row, n);
-    if (dtype == DType::bf16) return dot_row<Bf16>(a, row, n);
-    return dot_row<F32>(a, row, n);
+  static void store_q8_0(std::byte* block, const float* x) {
+    F largest = V::zero();
+    for (int i = 0; i < 32; i += kLanes) largest = V::max(largest, V::abs(V::load(x + i)));
+    std::byte halves[64];
+    V::to_f16(halves, V::set1(V::largest(largest) / 127));
+    __builtin_memcpy(block, halves, 2);
+    const float d = half(block);
+    const F inverse = V::set1(d > 0 ? 1 / d : 0);
+    for (int i = 0; i < 32; i += kLanes) {
+      const F q = V::mul(V::load(x + i), inverse);
+      V::to_i8(reinterpret_cast<int8_t*>(block + 2 + i),
+               V::min(V::max(q, V::set1(-127)), V::set1(127)));
+    }
   }
-  static void axpy_kv(float* y, float a, DType dtype, const std::byte* row, int64_t n) {
-    if (dtype == DType::f16) return axpy_row<F16>(y, a, row, n);
-    if (dtype == DType::bf16) return axpy_row<Bf16>(y, a, row, n);
-    axpy_row<F32>(y, a, row, n);
+  // See f32_to_e4m3; without branches, so that the compiler makes vectors of it.
+  static void store_e4m3(std::byte* row, const float* x, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) {
+      uint32_t bits;
+      __builtin_memcpy(&bits, x + i, 4);
+      const uint32_t sign = bits >> 24 & 0x80;
+      const uint32_t magnitude = bits & 0x7FFFFFFFu;
+      constexpr uint32_t kTop = 0x43E00000;    // 448
+      constexpr uint32_t kSmall = 0x3C800000;  // 2^-6
+      const uint32_t clamped = magnitude < kTop ? magnitude : kTop;
+      float v;
+      __builtin_memcpy(&v, &clamped, 4);
+      v += 0x1p14f;
+      uint32_t steps;
+      __builtin_memcpy(&steps, &v, 4);
+      const uint32_t normal = ((clamped + 0x7FFFF + (clamped >> 20 & 1)) >> 20) - (120 << 3);
+      const uint32_t code = clamped < kSmall ? steps & 0xF : normal;
+      row[i] = static_cast<std::byte>(sign | (magnitude > 0x7F800000u ? 0x7Fu : code));
+    }
   }
   static void store_kv(std::byte* row, DType dtype, const float* x, int64_t n) {
     if (dtype == DType::f32) {
       __builtin_memcpy(row, x, static_cast<size_t>(n) * 4);
+      return;
+    }
+    if (dtype == DType::f8_e4m3) return store_e4m3(row, x, n);
+    if (dtype == DType::q8_0) {
+      for (int64_t i = 0; i < n; i += 32) store_q8_0(row + i / 32 * 34, x + i);
       return;
     }
     const auto put = [&](std::byte* to, F v) {
@@ -441,6 +471,10 @@ struct Impl {
     static constexpr int kBytes = 1;
     static F load(const std::byte* p) { return V::from_e4m3(p); }
   };
+  struct Int8 {
+    static constexpr int kBytes = 1;
+    static F load(const std::byte* p) { return V::from_i8(p); }
+  };
   template <class Body>
   static void blocks(float* out, const std::byte* row, int64_t n, int elems, int block_bytes,
                      Body body) {
@@ -453,6 +487,7 @@ struct Impl {
       case DType::f16: plain<F16>(out, row, n); return true;
       case DType::bf16: plain<Bf16>(out, row, n); return true;
       case DType::f8_e4m3: plain<E4m3>(out, row, n); return true;
+      case DType::i8: plain<Int8>(out, row, n); return true;
       case DType::f4_e2m1: {
         const uint8_t* q = bytes(row);
         for (int64_t i = 0; i < n / 2; ++i) {

@@ -5,6 +5,8 @@
 // half at a time. A block of 32 weights is eight registers of four neighbouring k per row, each
 // multiplied with the same four activations of a token.
 //
+// Long because the dispatch at the end needs every type's loop in one struct.
+//
 // V: F and I (a register of kLanes floats or words), kPackedTokens (tokens whose accumulators fit
 // the registers), and the static functions used below.
 
@@ -189,6 +191,34 @@ struct Packed {
       });
       repeat<T>([&](int t) HADAL_INLINE {
         if (t < tokens) V::store(out + t * ldo + half * kLanes, acc[t]);
+      });
+    }
+  }
+
+  // i8: a row and a token have one scale each, so the whole product is one sum of integers.
+  template <int T>
+  static void whole_rows(float* out, int64_t ldo, const std::byte* tile, const std::byte* x,
+                         int64_t g, int64_t t0, int64_t tokens, int64_t k) {
+    const std::byte* first = x + 32 * g + t0 * 4;
+    for (int half = 0; half < kHalves; ++half) {
+      I acc[T];
+      repeat<T>([&](int t) HADAL_INLINE { acc[t] = V::start(first + 4 * g + t * 4); });
+      for (int64_t b = 0; b < k / 32; ++b) {
+        const std::byte* v = tile + b * 8 * kVector;
+        I w[8];
+        repeat<8>([&](int j) HADAL_INLINE { w[j] = V::signed_weights(vector(v, j, half)); });
+        const std::byte* q = x + b * kGroupBlockBytes * g + t0 * 32;
+        repeat<T>([&](int t) HADAL_INLINE {
+          repeat<8>([&](int j) HADAL_INLINE {
+            acc[t] = V::dot_signed(acc[t], w[j], V::word(q + t * 32 + j * 4));
+          });
+        });
+      }
+      const auto* scales = reinterpret_cast<const float*>(tile + k / 4 * kVector);
+      const F scale = V::load(scales + half * kLanes);
+      repeat<T>([&](int t) HADAL_INLINE {
+        const F sum = V::mul(V::to_float(acc[t]), V::mul(scale, number(first + t * 4)));
+        if (t < tokens) V::store(out + t * ldo + half * kLanes, sum);
       });
     }
   }
@@ -392,6 +422,11 @@ struct Packed {
       case DType::f4_e2m1: blocked_group<F4>(out, ldo, tile, x, g, w.k); break;
       case DType::q4_k: blocked_group<Q45K<false>>(out, ldo, tile, x, g, w.k); break;
       case DType::q5_k: blocked_group<Q45K<true>>(out, ldo, tile, x, g, w.k); break;
+      case DType::i8:
+        pieces<V::kPackedTokens>(g, [&]<int T>(int64_t t0, int64_t n) {
+          whole_rows<T>(out + t0 * ldo, ldo, tile, x, g, t0, n, w.k);
+        });
+        break;
       default:
         pieces<V::kPackedTokens>(g, [&]<int T>(int64_t t0, int64_t n) {
           blocked_q6<T>(out + t0 * ldo, ldo, tile, x, g, t0, n, w.k);
@@ -419,31 +454,49 @@ struct Packed {
     }
   }
 
+  static HADAL_INLINE float largest_of(const float* x, int64_t n) {
+    F largest = V::zero();
+    for (int64_t i = 0; i < n; i += kLanes) largest = V::max(largest, V::abs(V::load(x + i)));
+    return V::largest(largest);
+  }
+
+  // Block b of token t as 8-bit numbers of that scale; the sum of its numbers.
+  static HADAL_INLINE int32_t put_block(std::byte* to, int64_t g, int64_t t, const float* x,
+                                        float inverse, float scale) {
+    auto* q = reinterpret_cast<int8_t*>(to + t * 32);
+    int32_t sums[2] = {};
+    for (int i = 0; i < 32; i += kLanes)
+      sums[i / 16] += V::to_i8(q + i, V::mul(V::load(x + i), V::set1(inverse)));
+    const int32_t sum = sums[0] + sums[1];
+    const int32_t bias = -128 * sum;
+    const float numbers[3] = {scale * static_cast<float>(sum), scale * static_cast<float>(sums[0]),
+                              scale * static_cast<float>(sums[1])};
+    std::byte* at = to + 32 * g + t * 4;
+    __builtin_memcpy(at, &scale, 4);
+    __builtin_memcpy(at + 4 * g, &bias, 4);
+    __builtin_memcpy(at + 8 * g, &numbers[0], 4);
+    __builtin_memcpy(at + 12 * g, &numbers[1], 4);
+    __builtin_memcpy(at + 16 * g, &numbers[2], 4);
+    return sum;
+  }
+
   static void quantize_token(std::byte* group, int64_t g, int64_t t, const float* x, int64_t k) {
     for (int64_t b = 0; b < k / 32; ++b) {
-      std::byte* to = group + b * kGroupBlockBytes * g;
-      F largest = V::zero();
-      for (int i = 0; i < 32; i += kLanes)
-        largest = V::max(largest, V::abs(V::load(x + b * 32 + i)));
-      const float m = V::largest(largest);
-      const F inverse = V::set1(m > 0 ? 127.0f / m : 0.0f);
-      const float scale = m / 127.0f;
-      auto* q = reinterpret_cast<int8_t*>(to + t * 32);
-      int32_t sums[2] = {};
-      for (int i = 0; i < 32; i += kLanes)
-        sums[i / 16] += V::to_i8(q + i, V::mul(V::load(x + b * 32 + i), inverse));
-      const int32_t sum = sums[0] + sums[1];
-      const int32_t bias = -128 * sum;
-      const float numbers[3] = {scale * static_cast<float>(sum),
-                                scale * static_cast<float>(sums[0]),
-                                scale * static_cast<float>(sums[1])};
-      std::byte* at = to + 32 * g + t * 4;
-      __builtin_memcpy(at, &scale, 4);
-      __builtin_memcpy(at + 4 * g, &bias, 4);
-      __builtin_memcpy(at + 8 * g, &numbers[0], 4);
-      __builtin_memcpy(at + 12 * g, &numbers[1], 4);
-      __builtin_memcpy(at + 16 * g, &numbers[2], 4);
+      const float m = largest_of(x + b * 32, 32);
+      put_block(group + b * kGroupBlockBytes * g, g, t, x + b * 32, m > 0 ? 127.0f / m : 0.0f,
+                m / 127.0f);
     }
+  }
+
+  static void quantize_whole_token(std::byte* group, int64_t g, int64_t t, const float* x,
+                                   int64_t k) {
+    const float m = largest_of(x, k);
+    int32_t sum = 0;
+    for (int64_t b = 0; b < k / 32; ++b)
+      sum += put_block(group + b * kGroupBlockBytes * g, g, t, x + b * 32,
+                       m > 0 ? 127.0f / m : 0.0f, m / 127.0f);
+    const int32_t bias = -128 * sum;
+    __builtin_memcpy(group + 36 * g + t * 4, &bias, 4);
   }
 };
 
