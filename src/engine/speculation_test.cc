@@ -1,5 +1,6 @@
 // Guessing ahead changes how many steps an answer takes and nothing else: the same tokens for the
 // same seed, the same distribution over seeds, the same ends, usage, log probabilities and pages.
+// Long because each claim is held with every source of guesses.
 
 #include "engine/speculation.h"
 
