@@ -71,7 +71,7 @@ Result<std::vector<std::vector<int32_t>>> read_prompts(const engine::LoadedModel
     if (!request) return Error(request.error()).in(place);
     auto made = engine::make_prompts(model, *request);
     if (!made) return std::move(made).error().in(place);
-    for (engine::PromptTokens& prompt : *made) prompts.push_back(std::move(prompt.ids));
+    for (auto& prompt : *made) prompts.push_back(std::move(prompt.ids));
   }
   if (prompts.empty()) return invalid_argument(path + " has no prompts").about("prompts");
   return prompts;

@@ -10,13 +10,16 @@ namespace {
 
 using engine_api::FinishReason;
 
-// Its tokens are known: the text would be copied from part to part. Answers ask for the last
-// message only, which they may go on with.
+// Its tokens are known: the text would be copied from part to part. An answer that was begun in the
+// last message stays: a format holds for the whole of it.
 void drop_text(engine_api::Prompt& prompt) {
-  if (auto* chat = std::get_if<engine_api::Chat>(&prompt)) {
-    chat->messages.erase(chat->messages.begin(), chat->messages.end() - 1);
-  } else {
+  auto* chat = std::get_if<engine_api::Chat>(&prompt);
+  if (chat == nullptr) {
     prompt = engine_api::TextPrompt();
+  } else if (chat->messages.empty() || !chat->messages.back().prefix) {
+    chat->messages.clear();
+  } else {
+    for (auto m = chat->messages.begin(); m + 1 != chat->messages.end(); ++m) *m = {};
   }
 }
 
@@ -45,10 +48,10 @@ Result<std::shared_ptr<Job>> Job::create(const LoadedModel& model, engine_api::R
   for (const PromptTokens& t : p.prompts) {
     p.usage.prompt_tokens += static_cast<int64_t>(t.ids.size());
   }
+  drop_text(request.prompt);
   job->request = std::move(request);
   job->prompt = std::move(p.prompts.front());
   TRY_VOID(job->prepare(model));
-  drop_text(job->request.prompt);
   return job;
 }
 

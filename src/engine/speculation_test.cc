@@ -105,7 +105,7 @@ void expect_same(const Outcome& got, const Outcome& want) {
 // accepted before it. So what is written is the same, and whole.
 TEST(SpeculationTest, AnswersHeldToAFormAreTheSame) {
   TestEngine plain(options(kNone));
-  TestEngine guessing(options(kNgram));
+  TestEngine guessing(load_with_draft_layer(options(kBoth)));
   const char* const grammars[] = {R"x(root ::= "The sea is deep. "{6} [a-z]{3})x",
                                   R"x(root ::= ([a-z]{4} " ")+ "end")x",
                                   R"x(root ::= "[" item (", " item)* "]"
