@@ -23,7 +23,7 @@ FLAGS = ("--listen", "127.0.0.1:0", "--deterministic", "--sequences-max", "6", "
          "--kv-cache-bytes-max", "1600000",  # a context and a bit: some must step back
          "--threads", "2")
 NEIGHBOURS = 0.35  # share of the requests
-PATIENCE_S = 300
+PATIENCE_S = 700  # longer than the server gives a request
 OVERLOADED = (429, 503)
 
 
@@ -153,6 +153,8 @@ class Storm:
                     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             except (ConnectionError, http.client.HTTPException):
                 self.count(f"{a.name} cut")
+            except TimeoutError:
+                self.complain(f"{a.name} {a.data[:600]!r} got no answer in {PATIENCE_S} s")
 
     def check_refusal(self, a, status, text):
         if status == 200:
