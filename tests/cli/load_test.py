@@ -39,8 +39,10 @@ class Load(Test):
         self.assertEqual((r["refused"], r["failed"], r["errors"]), (0, 0, []))
         written = self.metric(url, "hadal_engine_completion_tokens_total")
         self.assertAlmostEqual(r["tokens_per_s"] * r["seconds"] / written, 1, delta=0.15)
-        for times in (r["first_token_ms"], r["between_tokens_ms"]):
-            self.assertTrue(0 < times["p50"] <= times["p99"])
+        self.assertTrue(0 < r["first_token_ms"]["p50"] <= r["first_token_ms"]["p99"])
+        # A client that is late reads several tokens at once: nothing lies between them.
+        between = r["between_tokens_ms"]
+        self.assertTrue(0 <= between["p50"] <= between["p99"] and between["p99"] > 0, between)
 
     def test_overload_is_refused_and_passes(self):
         url, _ = self.serve("--sequences-max", "1", "--queue-max", "1")
