@@ -60,8 +60,9 @@ Result<Address> parse_address(const std::string& text);
        .max = 65536}, \
       {.name = "speculate", \
        .fallback = "auto", \
-       .help = "guess tokens ahead while that pays, from the text itself (ngram) or by the " \
-               "model's draft layer (mtp); answers stay the same", \
+       .help = \
+           "guess tokens ahead while that pays, from the text itself (ngram) or by the " \
+           "model's draft layer (mtp); answers stay the same", \
        .choices = "auto|off|ngram|mtp"}, \
       {.name = "speculate-tokens-max", \
        .kind = config::Kind::integer, \
