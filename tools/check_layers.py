@@ -64,7 +64,8 @@ class Arrows:
         self.path = cmake.relative_to(root).as_posix()
         self.deps, self.test_deps = {}, {}
         text = re.sub(r"#.*", "", cmake.read_text(encoding="utf-8"))
-        lists = {"DEPS": self.deps, "ROOMS": self.deps, "TEST_DEPS": self.test_deps}
+        lists = {"DEPS": self.deps, "ROOMS": self.deps, "COMPILED": self.deps,
+                 "TEST_DEPS": self.test_deps}
         for command in COMMAND.finditer(text):
             arrows = {}
             for word in re.compile(r"[^\s()]+").finditer(text, command.start(2), command.end(2)):

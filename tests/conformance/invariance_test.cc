@@ -10,6 +10,7 @@
 
 #include "base/units.h"
 #include "format/checkpoint.h"
+#include "goldens.h"
 #include "kernels/device.h"
 #include "kvcache/kv_cache.h"
 #include "model/model.h"
@@ -82,15 +83,6 @@ class Steps {
   model::StepBatch batch_;
 };
 
-std::vector<std::string> golden_paths() {
-  std::vector<std::string> paths;
-  for (const auto& entry : fs::directory_iterator(fs::path(HADAL_SOURCE_DIR) / "tests/golden")) {
-    if (fs::exists(entry.path() / "golden.safetensors")) paths.push_back(entry.path().string());
-  }
-  std::ranges::sort(paths);
-  return paths;
-}
-
 class InvarianceTest : public testing::TestWithParam<std::string> {};
 
 TEST_P(InvarianceTest, BitsDoNotDependOnSteps) {
@@ -109,12 +101,7 @@ TEST_P(InvarianceTest, BitsDoNotDependOnSteps) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Goldens, InvarianceTest, testing::ValuesIn(golden_paths()),
-                         [](const auto& golden) {
-                           std::string name = fs::path(golden.param).filename().string();
-                           std::ranges::replace_if(
-                               name, [](char c) { return std::isalnum(c) == 0; }, '_');
-                           return name;
-                         });
+                         [](const auto& test) { return golden_test_name(test.param); });
 
 }  // namespace
 }  // namespace hadal

@@ -11,6 +11,7 @@
 
 #include "base/units.h"
 #include "format/checkpoint.h"
+#include "goldens.h"
 #include "kernels/device.h"
 #include "kvcache/kv_cache.h"
 #include "model/model.h"
@@ -66,15 +67,6 @@ class Walk {
   model::StepBatch batch_;
 };
 
-std::vector<std::string> golden_paths() {
-  std::vector<std::string> paths;
-  for (const auto& entry : fs::directory_iterator(fs::path(HADAL_SOURCE_DIR) / "tests/golden")) {
-    if (fs::exists(entry.path() / "golden.safetensors")) paths.push_back(entry.path().string());
-  }
-  std::ranges::sort(paths);
-  return paths;
-}
-
 class RollbackTest : public testing::TestWithParam<std::string> {};
 
 TEST_P(RollbackTest, WrongTokensLeaveNoTrace) {
@@ -109,7 +101,7 @@ TEST_P(RollbackTest, WrongTokensLeaveNoTrace) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, RollbackTest, testing::ValuesIn(golden_paths()),
-                         [](const auto& test) { return fs::path(test.param).filename().string(); });
+                         [](const auto& test) { return golden_test_name(test.param); });
 
 }  // namespace
 }  // namespace hadal
